@@ -1,0 +1,1 @@
+//! Benchmarks: ratios beside real tools, in one run.

@@ -1,0 +1,325 @@
+//! Jobs: one run of one thing.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{
+    ClientId, DatastoreId, ExportFormat, JobId, Placement, Point, PoolSummary, PoolVm, Problem, RestoredVm, Transport,
+};
+
+/// What a job is to do. Written to the database as it is: ids, no secrets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum JobSpec {
+    /// Log in to a client's pool, pin its certificate, say what it is.
+    CheckClient {
+        /// The pool.
+        client: ClientId,
+    },
+    /// List the VMs of a client's pool.
+    ListVms {
+        /// The pool.
+        client: ClientId,
+    },
+    /// Create the repository of a datastore.
+    CreateDatastore {
+        /// The datastore.
+        datastore: DatastoreId,
+    },
+    /// Back up one VM.
+    Backup {
+        /// The pool.
+        client: ClientId,
+        /// name-label or uuid of the VM.
+        vm: String,
+        /// Where the point goes.
+        datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Restore a VM.
+    Restore {
+        /// The pool to restore to.
+        client: ClientId,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// Where the VM goes.
+        placement: Placement,
+        /// name-label or uuid of the SR.
+        sr: Option<String>,
+        /// Start it afterwards.
+        start: bool,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Stream a point, or a disk of it, to whoever asked.
+    Export {
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// The form.
+        format: ExportFormat,
+        /// Position of the disk for `raw`.
+        disk: Option<String>,
+    },
+    /// Undo what an interrupted job left outside, and find the points that it finished unseen.
+    Recover {
+        /// The job that was interrupted.
+        interrupted: JobId,
+        /// Its pool, if it had one.
+        client: Option<ClientId>,
+        /// Its datastore, if it had one.
+        datastore: Option<DatastoreId>,
+    },
+}
+
+impl JobSpec {
+    /// Its kind alone.
+    #[must_use]
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Self::CheckClient { .. } => JobKind::CheckClient,
+            Self::ListVms { .. } => JobKind::ListVms,
+            Self::CreateDatastore { .. } => JobKind::CreateDatastore,
+            Self::Backup { .. } => JobKind::Backup,
+            Self::Restore { .. } => JobKind::Restore,
+            Self::Export { .. } => JobKind::Export,
+            Self::Recover { .. } => JobKind::Recover,
+        }
+    }
+
+    /// The client it needs, if any.
+    #[must_use]
+    pub fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::CheckClient { client }
+            | Self::ListVms { client }
+            | Self::Backup { client, .. }
+            | Self::Restore { client, .. } => Some(*client),
+            Self::Recover { client, .. } => *client,
+            Self::CreateDatastore { .. } | Self::Export { .. } => None,
+        }
+    }
+
+    /// The datastore it needs, if any.
+    #[must_use]
+    pub fn datastore(&self) -> Option<DatastoreId> {
+        match self {
+            Self::CreateDatastore { datastore }
+            | Self::Backup { datastore, .. }
+            | Self::Restore { datastore, .. }
+            | Self::Export { datastore, .. } => Some(*datastore),
+            Self::Recover { datastore, .. } => *datastore,
+            Self::CheckClient { .. } | Self::ListVms { .. } => None,
+        }
+    }
+
+    /// The point it reads, if any.
+    #[must_use]
+    pub fn point(&self) -> Option<&str> {
+        match self {
+            Self::Restore { point, .. } | Self::Export { point, .. } => Some(point),
+            _ => None,
+        }
+    }
+}
+
+/// Kind of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)] // each is documented at its JobSpec
+pub enum JobKind {
+    CheckClient,
+    ListVms,
+    CreateDatastore,
+    Backup,
+    Restore,
+    Export,
+    Recover,
+}
+
+/// State of a job: `queued` → `running` → one of the final ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Waits for a mover.
+    Queued,
+    /// A mover works on it.
+    Running,
+    /// Done, nothing to say.
+    Success,
+    /// Done, with something that the administrator should know.
+    Warning,
+    /// Not done; `problem` says why.
+    Failed,
+    /// Ended at the administrator's wish.
+    Cancelled,
+    /// Its mover was lost; a `recover` job undoes what it left.
+    Interrupted,
+}
+
+impl JobState {
+    /// Nothing more will happen to the job.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+
+    /// The job did what it was asked.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Success | Self::Warning)
+    }
+}
+
+/// A job as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// What it is to do.
+    pub spec: JobSpec,
+    /// For people: the name of the VM, client or datastore that it is about.
+    pub subject: String,
+    /// Its state.
+    pub state: JobState,
+    /// Cancelling was asked for and has not happened yet.
+    pub cancel_requested: bool,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When a mover took it.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Timestamp>,
+    /// When it reached a final state.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+    /// How far it is.
+    pub progress: Progress,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    /// What the administrator should know though it succeeded.
+    pub warnings: Vec<Problem>,
+    /// What it made or found.
+    pub result: Option<JobResult>,
+}
+
+/// How far a job is: numbers; text is made by who shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Present step, such as `resolve`, `snapshot`, `read`, `commit`, `cleanup`; empty before the first.
+    pub step: String,
+    /// Bytes to move in all (sum of virtual sizes), 0 while unknown.
+    pub total_bytes: u64,
+    /// Bytes of the disks dealt with so far, holes included.
+    pub done_bytes: u64,
+    /// Bytes that came over the wire, or went out.
+    pub moved_bytes: u64,
+    /// Bytes of chunks that the datastore did not have, before compression.
+    pub new_bytes: u64,
+    /// Bytes added to the datastore.
+    pub stored_bytes: u64,
+    /// The disks one by one.
+    pub disks: Vec<DiskProgress>,
+}
+
+/// How far one disk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DiskProgress {
+    /// `userdevice`.
+    pub position: String,
+    /// Virtual size, bytes.
+    pub total_bytes: u64,
+    /// Bytes dealt with.
+    pub done_bytes: u64,
+}
+
+/// Weight of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What happened.
+    Info,
+    /// What the administrator should look at.
+    Warning,
+    /// What made it fail.
+    Error,
+}
+
+/// A line of a job's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LogLine {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// Weight.
+    pub level: LogLevel,
+    /// The step in which it was written.
+    pub step: String,
+    /// The text, English, without secrets.
+    pub text: String,
+}
+
+/// How a job ended, as its mover reports it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobReport {
+    /// A final state.
+    pub state: JobState,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    /// What to know though it succeeded.
+    pub warnings: Vec<Problem>,
+    /// What it made or found.
+    pub result: Option<JobResult>,
+    /// The last numbers.
+    pub progress: Progress,
+}
+
+/// What a job made or found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum JobResult {
+    /// Of `check-client`.
+    Pool {
+        /// What the pool says of itself.
+        pool: PoolSummary,
+    },
+    /// Of `list-vms`.
+    Vms {
+        /// The VMs, by name.
+        vms: Vec<PoolVm>,
+    },
+    /// Of `create-datastore`.
+    Datastore {
+        /// The new repository's id.
+        repository_id: String,
+    },
+    /// Of `backup`.
+    Point {
+        /// The restore point that was written.
+        point: Point,
+    },
+    /// Of `restore`.
+    Vm {
+        /// The VM that was made.
+        vm: RestoredVm,
+    },
+    /// Of `export`.
+    Export {
+        /// Length of the stream, bytes.
+        bytes: u64,
+        /// SHA-256 of the stream, lower-case hex.
+        sha256: String,
+    },
+    /// Of `recover`.
+    Recovered {
+        /// What was undone on the pool, a line each.
+        undone: Vec<String>,
+        /// Points that the interrupted job had finished.
+        points: Vec<Point>,
+    },
+}

@@ -1,0 +1,79 @@
+//! What a mover is given to do a job, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{ClientId, DatastoreId, JobId, JobSpec, Point, Secret, Transport};
+
+/// A job lent to a mover for a limited time, with the secrets of this job and no others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct LeasedJob {
+    /// The job.
+    pub id: JobId,
+    /// Fencing number: what a mover says with an older one is refused.
+    pub fence: i64,
+    /// What to do.
+    pub spec: JobSpec,
+    /// How to reach the pool, when the spec names one.
+    pub client: Option<ClientAccess>,
+    /// How to open the datastore, when the spec names one.
+    pub datastore: Option<DatastoreAccess>,
+    /// The point to read, when the spec names one.
+    pub point: Option<Point>,
+    /// For `recover`: the open journal of the interrupted job, in the order in which it was written.
+    pub journal: Vec<JournalEntry>,
+}
+
+/// How to reach a client's pool.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClientAccess {
+    /// Our id of it.
+    pub id: ClientId,
+    /// The administrator's name for it.
+    pub name: String,
+    /// `host` or `host:port`.
+    pub address: String,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: Secret,
+    /// How data travels.
+    pub transport: Transport,
+    /// The pinned certificate (SHA-256, lower-case hex); none before first contact and with http.
+    pub certificate_sha256: Option<String>,
+}
+
+/// How to open a datastore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DatastoreAccess {
+    /// Our id of it.
+    pub id: DatastoreId,
+    /// The administrator's name for it.
+    pub name: String,
+    /// Absolute path of the repository.
+    pub path: String,
+    /// Password of the repository.
+    pub password: Secret,
+}
+
+/// Something that a job made, or is about to make, outside, and how to undo it. The server keeps it unread.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Chosen by the mover.
+    pub id: Uuid,
+    /// The mover's own record.
+    pub what: Value,
+}
+
+/// What the server wants of a running job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Directive {
+    /// Go on.
+    Continue,
+    /// Stop, clean up, report `cancelled`.
+    Cancel,
+    /// The lease is lost: stop without touching anything more.
+    Abandon,
+}

@@ -1,0 +1,34 @@
+//! The words that two sides of xenkeep share: ids, records, job descriptions, progress, problems.
+//!
+//! The server answers with these types, the command line and the web UI read them, a mover is told by them what to do.
+//! They carry no behaviour beyond (de)serialisation and what follows from a value alone.
+//!
+//! *Not* here: how anything is stored (`xenkeep-catalog`), decided (`xenkeep-server`) or done (`xenkeep-mover`).
+//!
+//! ```
+//! use xenkeep_api::{JobState, Problem};
+//!
+//! assert!(JobState::Failed.is_final());
+//! let problem = Problem::new("vm.not_found", "no VM on pool lab is called web1").hint("xenkeep vm list lab shows all VMs");
+//! assert_eq!(serde_json::to_value(&problem).unwrap()["code"], "vm.not_found");
+//! ```
+
+mod clients;
+mod datastores;
+mod ids;
+mod jobs;
+mod lease;
+mod points;
+mod problem;
+mod restores;
+mod secret;
+
+pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use datastores::{Datastore, NewDatastore};
+pub use ids::{ClientId, DatastoreId, JobId};
+pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use points::{Point, PointDisk, PointFilter, PointKind};
+pub use problem::Problem;
+pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use secret::Secret;

@@ -1,0 +1,76 @@
+//! Restore points.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{ClientId, DatastoreId, JobId};
+
+/// What a restore point holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PointKind {
+    /// A VM with its disks.
+    Vm,
+}
+
+/// One finished backup, complete in itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Point {
+    /// Id of the restic snapshot: 64 hex digits. A unique prefix is enough wherever a point is named.
+    pub id: String,
+    /// The datastore that holds it.
+    pub datastore: DatastoreId,
+    /// The client that it was read from.
+    pub client: ClientId,
+    /// The client's name at that time.
+    pub client_name: String,
+    /// The job that wrote it.
+    pub job: JobId,
+    /// What it holds.
+    pub kind: PointKind,
+    /// uuid of the VM (not of the snapshot that was read).
+    pub vm_uuid: String,
+    /// name-label of the VM at that time.
+    pub vm_name: String,
+    /// When the VM's disks were frozen: the snapshot's time by the pool's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub taken_at: Timestamp,
+    /// Sum of the disks' virtual sizes, bytes.
+    pub size_bytes: u64,
+    /// Bytes of chunks that no earlier point had, before compression.
+    pub new_bytes: u64,
+    /// Bytes that the backup added to the datastore.
+    pub stored_bytes: u64,
+    /// The disks, by position.
+    pub disks: Vec<PointDisk>,
+}
+
+/// A disk in a restore point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointDisk {
+    /// `userdevice` of the VBD it came from.
+    pub position: String,
+    /// name-label of the VDI.
+    pub name: String,
+    /// uuid of the original VDI.
+    pub vdi_uuid: String,
+    /// Virtual size, bytes.
+    pub size_bytes: u64,
+    /// The VDI's id in `ova.xml`, such as `Ref:7`.
+    pub ova_id: String,
+    /// Whether the guest boots from it.
+    pub bootable: bool,
+}
+
+/// Which points to list; what is absent does not restrict.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PointFilter {
+    /// Name or id of a client.
+    pub client: Option<String>,
+    /// Name-label or uuid of a VM.
+    pub vm: Option<String>,
+    /// Name or id of a datastore.
+    pub datastore: Option<String>,
+}

@@ -1,0 +1,1 @@
+//! The database: what there is and what has happened.

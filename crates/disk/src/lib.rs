@@ -1,0 +1,1 @@
+//! Disk images and how to read or write them.

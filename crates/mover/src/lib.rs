@@ -1,0 +1,1 @@
+//! Runs one job: moves bytes between pool and datastore.

@@ -1,0 +1,1 @@
+//! Decides and answers: queue, leases, REST.

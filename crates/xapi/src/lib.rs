@@ -1,0 +1,1 @@
+//! Client of a pool: session, typed records, tasks, bulk streams.
