@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 /// Serialising writes it in the clear: only [`crate::LeasedJob`] and requests that set a password may hold one.
 #[derive(Clone, Serialize, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(transparent)]
-#[schema(value_type = String, format = Password, write_only)]
+#[schema(value_type = String, format = Password)]
 pub struct Secret(String);
 
 impl Secret {
