@@ -74,7 +74,7 @@ fn lint(root: &Path) -> Result<()> {
     cargo(root, &["fmt", "--all", "--check"])?;
     cargo(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     if Command::new("cargo-deny").arg("--version").output().is_ok_and(|output| output.status.success()) {
-        cargo(root, &["deny", "--offline", "check", "bans", "licenses", "sources"])
+        cargo(root, &["deny", "check", "bans", "licenses", "sources"])
     } else {
         eprintln!("cargo-deny is not installed: licences and sources of the dependencies are not checked");
         Ok(())
