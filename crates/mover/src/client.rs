@@ -64,11 +64,8 @@ async fn vms(session: &Session) -> Result<Vec<PoolVm>, Stop> {
         srs: pool.records().await.or_stop(session)?,
         guests: pool.records().await.or_stop(session)?,
     };
-    let mut vms: Vec<PoolVm> = all
-        .into_values()
-        .filter(|vm| vm.is_backup_source() && !vm.is_a_template)
-        .map(|vm| inventory.vm(vm))
-        .collect();
+    let mut vms: Vec<PoolVm> =
+        all.into_values().filter(|vm| vm.is_backup_source() && !vm.is_a_template).map(|vm| inventory.vm(vm)).collect();
     vms.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     Ok(vms)
 }

@@ -84,7 +84,9 @@ fn chosen(point: &OpenPoint, wanted: Option<&str>) -> Result<String, Stop> {
 
 fn no_reader(error: LeaseError) -> Problem {
     match error {
-        LeaseError::NoReader => Problem::new("export.no_reader", "nobody came to read the export").hint("start the export again"),
+        LeaseError::NoReader => {
+            Problem::new("export.no_reader", "nobody came to read the export").hint("start the export again")
+        }
         error => Problem::internal(&error),
     }
 }
@@ -157,7 +159,8 @@ fn unreadable(error: xenkeep_disk::Error) -> Stop {
 }
 
 fn reader_gone() -> Problem {
-    Problem::new("export.reader_gone", "whoever read the export went away before its end").hint("start the export again")
+    Problem::new("export.reader_gone", "whoever read the export went away before its end")
+        .hint("start the export again")
 }
 
 /// Where the bytes go: counted and hashed on their way to the reader.

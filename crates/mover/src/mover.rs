@@ -64,7 +64,8 @@ impl Mover {
             match self.poll(&shutdown).await {
                 Ok(Some(job)) => {
                     pause = Duration::from_millis(500);
-                    let (leases, config, shutdown) = (Arc::clone(&self.leases), Arc::clone(&self.config), shutdown.clone());
+                    let (leases, config, shutdown) =
+                        (Arc::clone(&self.leases), Arc::clone(&self.config), shutdown.clone());
                     jobs.spawn(async move {
                         run::run(leases, config, shutdown, job).await;
                         drop(slot);

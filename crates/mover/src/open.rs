@@ -54,13 +54,16 @@ impl OpenPoint {
         let ova = self.ova.disks().map_err(|error| damaged(OVA_FILE, &problem::chain(&error)))?;
         let described = &self.file.disks;
         if ova.len() != described.len() || stored.len() != described.len() {
-            let text = format!("{} disks described, {} in {OVA_FILE}, {} stored", described.len(), ova.len(), stored.len());
+            let text =
+                format!("{} disks described, {} in {OVA_FILE}, {} stored", described.len(), ova.len(), stored.len());
             return Err(damaged("the list of its disks", &text).into());
         }
         for file in described {
             let disk = &file.disk;
             let same = |size| size == disk.size_bytes;
-            if !ova.iter().any(|ova| ova.id == disk.ova_id && same(ova.virtual_size)) || !stored.contains(&disk.position) {
+            if !ova.iter().any(|ova| ova.id == disk.ova_id && same(ova.virtual_size))
+                || !stored.contains(&disk.position)
+            {
                 return Err(damaged(&format!("disk {}", disk.position), "it is not as described").into());
             }
         }

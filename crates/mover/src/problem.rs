@@ -3,7 +3,7 @@
 //! Codes are stable: user interfaces translate by them. The sentence says what is wrong with names and numbers, the hint
 //! what to do. Nothing here may show a secret; the errors that come in show none.
 
-use std::{error::Error as _, fmt::Display};
+use std::fmt::Display;
 
 use xenkeep_api::{ClientAccess, DatastoreAccess, Problem};
 
@@ -77,13 +77,16 @@ pub(crate) fn disk(client: Option<&ClientAccess>, what: impl Display, error: xen
     let again = "the data were damaged or cut off on their way; start the job again, and look at the network if it happens again";
     match error {
         Error::Stream(source) => match (client, xapi::Error::from_io(source, "")) {
-            (Some(client), error @ (xapi::Error::Api { .. } | xapi::Error::ClosedEarly { .. } | xapi::Error::Silent { .. })) => {
-                pool(client, &error)
-            }
+            (
+                Some(client),
+                error @ (xapi::Error::Api { .. } | xapi::Error::ClosedEarly { .. } | xapi::Error::Silent { .. }),
+            ) => pool(client, &error),
             _ => Problem::new("data.stream_broken", text).hint(again),
         },
         Error::Truncated { .. } => Problem::new("data.truncated", text).hint(again),
-        Error::SenderFailed { .. } => Problem::new("data.sender_failed", text).hint("the pool's log (xensource.log) says why it gave up"),
+        Error::SenderFailed { .. } => {
+            Problem::new("data.sender_failed", text).hint("the pool's log (xensource.log) says why it gave up")
+        }
         Error::Checksum { .. } | Error::Gap { .. } | Error::Trailing | Error::Damaged(_) => {
             Problem::new("data.damaged", text).hint(again)
         }
@@ -103,7 +106,8 @@ pub(crate) fn repo(datastore: &DatastoreAccess, error: &xenkeep_repo::Error) -> 
 
 fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) -> Problem {
     use xenkeep_repo::Error;
-    let store = datastore.map_or_else(|| "the datastore".to_owned(), |datastore| format!("datastore {}", datastore.name));
+    let store =
+        datastore.map_or_else(|| "the datastore".to_owned(), |datastore| format!("datastore {}", datastore.name));
     match error {
         Error::NotARepository { dir, why } => {
             Problem::new("datastore.not_a_repository", format!("{store}: {} holds no repository: {why}", dir.display()))

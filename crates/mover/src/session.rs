@@ -72,9 +72,12 @@ fn tls(client: &ClientAccess, transport: Option<Transport>) -> Result<Tls, Stop>
         (Transport::Http, _) => Ok(Tls::Plain),
         (Transport::Https, None) => Ok(Tls::FirstContact),
         (Transport::Https, Some(pin)) => pin.parse::<Fingerprint>().map(Tls::Pinned).map_err(|bad| {
-            Problem::new("client.bad_fingerprint", format!("the pinned certificate of {} is unreadable: {bad}", client.name))
-                .about(&client.name)
-                .into()
+            Problem::new(
+                "client.bad_fingerprint",
+                format!("the pinned certificate of {} is unreadable: {bad}", client.name),
+            )
+            .about(&client.name)
+            .into()
         }),
     }
 }

@@ -67,16 +67,24 @@ impl Candidates {
             self.srs.iter().filter(|(_, sr)| sr.uuid == wanted || sr.name_label == wanted).collect();
         match found.as_slice() {
             [(reference, sr)] => Ok(((*reference).clone(), (*sr).clone())),
-            [] => Err(Problem::new("sr.not_found", format!("pool {} has no SR {wanted:?} for disks", session.client.name))
-                .hint(format!("choose one of: {}", self.names(|_, _| true)))
-                .about(wanted)
-                .into()),
+            [] => Err(Problem::new(
+                "sr.not_found",
+                format!("pool {} has no SR {wanted:?} for disks", session.client.name),
+            )
+            .hint(format!("choose one of: {}", self.names(|_, _| true)))
+            .about(wanted)
+            .into()),
             several => {
                 let mut uuids: Vec<&str> = several.iter().map(|(_, sr)| sr.uuid.as_str()).collect();
                 uuids.sort_unstable();
                 Err(Problem::new(
                     "sr.name_ambiguous",
-                    format!("pool {} has {} SRs called {wanted:?}: {}", session.client.name, uuids.len(), uuids.join(", ")),
+                    format!(
+                        "pool {} has {} SRs called {wanted:?}: {}",
+                        session.client.name,
+                        uuids.len(),
+                        uuids.join(", ")
+                    ),
                 )
                 .hint("name it by its uuid")
                 .about(wanted)
@@ -116,12 +124,9 @@ impl Candidates {
         } else {
             format!("free some space, or choose another SR with --sr: {would_do}")
         };
-        Problem::new(
-            code,
-            format!("SR {} has {free} free, the disks need {}", sr.name_label, bytes(needed(sr, disks))),
-        )
-        .hint(hint)
-        .about(&sr.uuid)
+        Problem::new(code, format!("SR {} has {free} free, the disks need {}", sr.name_label, bytes(needed(sr, disks))))
+            .hint(hint)
+            .about(&sr.uuid)
     }
 
     fn fits(&self, reference: &SrRef, sr: &Sr, disks: &[DiskFile]) -> bool {

@@ -58,9 +58,14 @@ async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
 
 fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {
     let disk = format!("disk {} ({}) of VM {}", vbd.userdevice, vdi.name_label, vm.name_label);
-    let refuse = |code: &str, message: String, hint: &str| Err(Problem::new(code, message).hint(hint).about(&vdi.uuid).into());
+    let refuse =
+        |code: &str, message: String, hint: &str| Err(Problem::new(code, message).hint(hint).about(&vdi.uuid).into());
     if vdi.missing {
-        return refuse("vm.disk_missing", format!("{disk} is missing from SR {}", sr.name_label), "scan the SR, or detach the disk");
+        return refuse(
+            "vm.disk_missing",
+            format!("{disk} is missing from SR {}", sr.name_label),
+            "scan the SR, or detach the disk",
+        );
     }
     if vdi.sharable {
         return refuse(
@@ -87,12 +92,7 @@ fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {
     match sr.free_bytes() {
         Some(free) if free < needed => refuse(
             "sr.full",
-            format!(
-                "SR {} has {} free, a snapshot of {disk} needs {}",
-                sr.name_label,
-                bytes(free),
-                bytes(needed)
-            ),
+            format!("SR {} has {} free, a snapshot of {disk} needs {}", sr.name_label, bytes(free), bytes(needed)),
             "free some space in the SR",
         ),
         _ => Ok(()),

@@ -10,7 +10,7 @@ use xenkeep_api::JobId;
 use crate::{
     context::{JobContext, Stop},
     journal::SnapshotMade,
-    session::{OrStop, Session},
+    session::Session,
     tag, undo,
 };
 

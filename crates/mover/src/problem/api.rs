@@ -19,7 +19,9 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
             Problem::new("vm.busy", format!("another operation ({}) is in progress on the {}", param(2), param(0)))
                 .hint("wait until it is done, then start the job again")
         }
-        "OPERATION_NOT_ALLOWED" => Problem::new("vm.not_allowed", format!("pool {name} does not allow this now: {}", param(0))),
+        "OPERATION_NOT_ALLOWED" => {
+            Problem::new("vm.not_allowed", format!("pool {name} does not allow this now: {}", param(0)))
+        }
         "VDI_IS_SHARABLE" => Problem::new("vm.disk_shared", "a disk that several VMs share can't be snapshotted")
             .hint("back up what is on it from inside a guest"),
         "VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION" => {
@@ -28,13 +30,17 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
         }
         "VM_HAS_VUSBS" => Problem::new("vm.usb_attached", "a VM with a USB device attached can't be snapshotted")
             .hint("detach the USB device, or shut the VM down"),
-        "SR_BACKEND_FAILURE_109" => Problem::new("sr.chain_too_long", "the SR has no room for one more snapshot in a disk's chain")
-            .hint("remove old snapshots of the VM and wait for the SR to coalesce"),
+        "SR_BACKEND_FAILURE_109" => {
+            Problem::new("sr.chain_too_long", "the SR has no room for one more snapshot in a disk's chain")
+                .hint("remove old snapshots of the VM and wait for the SR to coalesce")
+        }
         "SR_FULL" | "SR_BACKEND_FAILURE_44" | "SR_BACKEND_FAILURE_180" => {
-            Problem::new("sr.full", "the SR has no room left").hint("free some space in the SR, or choose another one with --sr")
+            Problem::new("sr.full", "the SR has no room left")
+                .hint("free some space in the SR, or choose another one with --sr")
         }
         "SR_HAS_NO_PBDS" | "SR_NOT_ATTACHED" | "SR_UNHEALTHY" | "SR_BACKEND_FAILURE_47" => {
-            Problem::new("sr.not_attached", "the SR is not attached to any host of the pool").hint("plug the SR, then start the job again")
+            Problem::new("sr.not_attached", "the SR is not attached to any host of the pool")
+                .hint("plug the SR, then start the job again")
         }
         "DEFAULT_SR_NOT_FOUND" => Problem::new("sr.no_default", format!("pool {name} has no default SR"))
             .hint("choose one with --sr, or set a default SR for the pool"),
@@ -48,32 +54,38 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
             format!("the restore point is from a newer version of the product than pool {name} runs"),
         )
         .hint("update the pool, or restore to another one"),
-        "NOT_SUPPORTED_DURING_UPGRADE" => Problem::new("pool.upgrading", format!("pool {name} is in a rolling upgrade"))
-            .hint("finish the upgrade, then start the job again"),
+        "NOT_SUPPORTED_DURING_UPGRADE" => {
+            Problem::new("pool.upgrading", format!("pool {name} is in a rolling upgrade"))
+                .hint("finish the upgrade, then start the job again")
+        }
         "LICENCE_RESTRICTION" | "LICENSE_EXPIRED" | "FEATURE_RESTRICTED" => {
             Problem::new("pool.licence", format!("the licence of pool {name} does not allow this: {}", param(0)))
         }
-        "RBAC_PERMISSION_DENIED" | "PERMISSION_DENIED" => Problem::new(
-            "pool.forbidden",
-            format!("user {} may not do this on pool {name}: {}", client.user, param(0)),
-        )
-        .hint("the account needs the role pool-admin"),
-        "TOO_MANY_PENDING_TASKS" => Problem::new("pool.overloaded", format!("pool {name} has too many tasks under way"))
-            .hint("start the job again later"),
+        "RBAC_PERMISSION_DENIED" | "PERMISSION_DENIED" => {
+            Problem::new("pool.forbidden", format!("user {} may not do this on pool {name}: {}", client.user, param(0)))
+                .hint("the account needs the role pool-admin")
+        }
+        "TOO_MANY_PENDING_TASKS" => {
+            Problem::new("pool.overloaded", format!("pool {name} has too many tasks under way"))
+                .hint("start the job again later")
+        }
         "HOST_IN_EMERGENCY_MODE" | "HOST_STILL_BOOTING" | "HOST_OFFLINE" | "HOST_NOT_LIVE" => {
             Problem::new("pool.not_ready", format!("a host of pool {name} is not ready ({code})"))
                 .hint("start the job again when the host is up")
         }
-        "NO_HOSTS_AVAILABLE" | "HOST_NOT_ENOUGH_FREE_MEMORY" | "VM_REQUIRES_SR" | "VM_REQUIRES_NETWORK" => Problem::new(
-            "vm.no_host",
-            format!("no host of pool {name} can run the VM: {}", words(code, params)),
-        )
-        .hint("free some memory, or look whether a host sees the VM's SRs and networks"),
-        "TASK_CANCELLED" => Problem::new("pool.task_cancelled", format!("somebody cancelled the task of this job on pool {name}")),
+        "NO_HOSTS_AVAILABLE" | "HOST_NOT_ENOUGH_FREE_MEMORY" | "VM_REQUIRES_SR" | "VM_REQUIRES_NETWORK" => {
+            Problem::new("vm.no_host", format!("no host of pool {name} can run the VM: {}", words(code, params)))
+                .hint("free some memory, or look whether a host sees the VM's SRs and networks")
+        }
+        "TASK_CANCELLED" => {
+            Problem::new("pool.task_cancelled", format!("somebody cancelled the task of this job on pool {name}"))
+        }
         "IMPORT_ERROR_PREMATURE_EOF" => Problem::new("pool.import_cut", "the stream to the pool ended before its end")
             .hint("look for a network fault, then start the job again"),
-        "CLIENT_ERROR" | "VDI_IO_ERROR" => Problem::new("pool.io_error", format!("pool {name} could not move the disk's data: {}", param(0)))
-            .hint("the pool's log (xensource.log) says more"),
+        "CLIENT_ERROR" | "VDI_IO_ERROR" => {
+            Problem::new("pool.io_error", format!("pool {name} could not move the disk's data: {}", param(0)))
+                .hint("the pool's log (xensource.log) says more")
+        }
         "SESSION_INVALID" => Problem::new("pool.session_lost", format!("pool {name} ended the session of this job"))
             .hint("start the job again"),
         _ => Problem::new("pool.error", format!("pool {name} answered {}", words(code, params)))

@@ -57,7 +57,9 @@ pub(super) async fn finish(cx: &JobContext, session: &Session, imported: &Import
 /// Names are not unique on a pool, but whoever asks for a new VM does not mean to have two of one name.
 async fn check_name(cx: &JobContext, session: &Session, name: &str) -> Result<(), Stop> {
     if name.trim().is_empty() {
-        return Err(Problem::new("vm.name_missing", "a VM that is restored beside needs a name").hint("give one with --as").into());
+        return Err(Problem::new("vm.name_missing", "a VM that is restored beside needs a name")
+            .hint("give one with --as")
+            .into());
     }
     let same = cx.or_cancelled(async { session.pool.find_vms(name).await.or_stop(session) }).await?;
     match same.first() {

@@ -59,7 +59,8 @@ pub(super) async fn import(
     let task = session.pool.task_create(&label, "xenkeep restores a VM").await.or_stop(session)?;
     made.task = Some(task.to_string());
     cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
-    let import = Import { sr: Some(source.sr.sr.clone()), restore: source.restore, task: Some(task), ..Import::default() };
+    let import =
+        Import { sr: Some(source.sr.sr.clone()), restore: source.restore, task: Some(task), ..Import::default() };
     let begun = async { session.pool.import(import).await.or_stop(session) };
     let mut upload = cx.or_cancelled(begun).await?;
     cx.info(format!("importing at {}", upload.address()));
@@ -86,7 +87,12 @@ pub(super) async fn import(
     let imported = verify(session, vm, source.point).await?;
     made.vdis = imported.disks.iter().map(|disk| disk.vdi_uuid.clone()).collect();
     cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
-    cx.info(format!("VM {} has arrived as {}, {} disk(s)", imported.record.name_label, imported.record.uuid, made.vdis.len()));
+    cx.info(format!(
+        "VM {} has arrived as {}, {} disk(s)",
+        imported.record.name_label,
+        imported.record.uuid,
+        made.vdis.len()
+    ));
     Ok(imported)
 }
 
@@ -100,7 +106,11 @@ async fn send(
     let ova_xml = source.ova.to_xml();
     let mut lanes = Vec::new();
     for file in &source.point.file.disks {
-        lanes.push((file, source.point.disk(&file.disk.position).await?, cx.board.disk(&file.disk.position, file.disk.size_bytes)));
+        lanes.push((
+            file,
+            source.point.disk(&file.disk.position).await?,
+            cx.board.disk(&file.disk.position, file.disk.size_bytes),
+        ));
     }
     // The pool takes the disks in the order of their ids as text (xapi: stream_vdi.ml).
     lanes.sort_by(|(a, ..), (b, ..)| a.disk.ova_id.cmp(&b.disk.ova_id));

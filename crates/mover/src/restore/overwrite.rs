@@ -25,12 +25,7 @@ use crate::{
 };
 
 /// Restores the point over the VM that it was made of.
-pub(super) async fn restore(
-    cx: &JobContext,
-    session: &Session,
-    point: &OpenPoint,
-    sr: &Chosen,
-) -> Result<VmRef, Stop> {
+pub(super) async fn restore(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Chosen) -> Result<VmRef, Stop> {
     match cx.or_cancelled(original(session, &point.file.vm.id)).await? {
         Some(old) => {
             check(&old.1)?;
@@ -57,7 +52,11 @@ pub(super) fn check(vm: &Vm) -> Result<(), Stop> {
     if vm.power_state != PowerState::Halted {
         return Err(Problem::new(
             "vm.not_halted",
-            format!("VM {} is {}: only a VM that is shut down is restored over", vm.name_label, vm.power_state.as_str().to_lowercase()),
+            format!(
+                "VM {} is {}: only a VM that is shut down is restored over",
+                vm.name_label,
+                vm.power_state.as_str().to_lowercase()
+            ),
         )
         .hint("shut the VM down first, or restore beside it with --as")
         .about(&vm.uuid)

@@ -23,7 +23,10 @@ pub(super) async fn start(cx: &JobContext, session: &Session, vm: &VmRef) -> Vec
         }
         Err(error) => {
             let cause = problem::pool(&session.client, &error);
-            let mut warning = Problem::new("restore.not_started", format!("the VM was restored, but did not start: {}", cause.message));
+            let mut warning = Problem::new(
+                "restore.not_started",
+                format!("the VM was restored, but did not start: {}", cause.message),
+            );
             warning.hint = cause.hint;
             cx.warn(warning);
             return Vec::new();
@@ -53,8 +56,11 @@ async fn wait_for_guest(cx: &JobContext, session: &Session, vm: &VmRef) -> Vec<S
         if tokio::time::Instant::now() >= deadline {
             let waited = cx.config.guest_wait.as_secs();
             cx.warn(
-                Problem::new("restore.guest_silent", format!("the VM was started, but its guest reported no address within {waited} s"))
-                    .hint("look at the VM's console; without guest tools it never reports"),
+                Problem::new(
+                    "restore.guest_silent",
+                    format!("the VM was started, but its guest reported no address within {waited} s"),
+                )
+                .hint("look at the VM's console; without guest tools it never reports"),
             );
             return Vec::new();
         }

@@ -25,10 +25,7 @@ use xenkeep_disk::{
     xva::{self, Ova, Reader},
 };
 
-use super::{
-    import::Imported,
-    overwrite,
-};
+use super::{import::Imported, overwrite};
 use crate::{
     context::{JobContext, Stop},
     identity::Identity,
@@ -78,7 +75,10 @@ pub(super) async fn prepare(
         cx.warn(
             Problem::new(
                 "restore.snapshots_detached",
-                format!("{} snapshot(s) of the old VM stay on the pool, but are no longer listed under the VM", record.snapshots.len()),
+                format!(
+                    "{} snapshot(s) of the old VM stay on the pool, but are no longer listed under the VM",
+                    record.snapshots.len()
+                ),
             )
             .hint("they can still be reverted to, or removed, by their own uuids"),
         );
@@ -123,15 +123,21 @@ pub(super) async fn swap(cx: &JobContext, session: &Session, entry: Uuid, prepar
             cx.info(format!("VM {name} is the restored one now"));
             if let Some(left) = left {
                 cx.warn(
-                    Problem::new("restore.old_disks_left", format!("an old disk of VM {name} could not be removed: {}", left.text()))
-                        .hint("xenkeep tries again; nothing needs to be done unless this stays so"),
+                    Problem::new(
+                        "restore.old_disks_left",
+                        format!("an old disk of VM {name} could not be removed: {}", left.text()),
+                    )
+                    .hint("xenkeep tries again; nothing needs to be done unless this stays so"),
                 );
             }
             Ok(vm)
         }
         Ok((Ending::Backward, _)) => Err(answer.err().unwrap_or_else(|| {
-            Problem::new("restore.swap_failed", format!("the pool did not put the restored VM in the place of {name}; the old one stands"))
-                .into()
+            Problem::new(
+                "restore.swap_failed",
+                format!("the pool did not put the restored VM in the place of {name}; the old one stands"),
+            )
+            .into()
         })),
         Err(stop) => {
             let cause = answer.err().unwrap_or(stop);
@@ -249,10 +255,13 @@ async fn bring_back(cx: &JobContext, session: &Session, made: &SwapMade) -> Resu
     session.pool.import_metadata(&metadata, import).await.or_stop(session)?;
     let (vm, record) = session.pool.vm_by_uuid(&made.vm_uuid).await.or_stop(session)?;
     if disks(session, &record).await? != made.old_disks {
-        return Err(Problem::new("restore.rollback_failed", format!("VM {} was brought back, but not with its disks", made.vm_name))
-            .hint(format!("its disks are: {}", uuids(&made.old_disks)))
-            .about(&made.vm_uuid)
-            .into());
+        return Err(Problem::new(
+            "restore.rollback_failed",
+            format!("VM {} was brought back, but not with its disks", made.vm_name),
+        )
+        .hint(format!("its disks are: {}", uuids(&made.old_disks)))
+        .about(&made.vm_uuid)
+        .into());
     }
     session.pool.remove_other_config(&vm, tag::IMPORT_TASK).await.or_stop(session)?;
     cx.note(format!("VM {} ({}) was brought back from its saved metadata", made.vm_name, made.vm_uuid));

@@ -81,11 +81,8 @@ pub(crate) async fn is_free(session: &Session, uuid: &str, except: Option<&VmRef
 /// uuids of all disks that bear the mark of a job.
 pub(crate) async fn marked(session: &Session, job: xenkeep_api::JobId) -> Result<Vec<String>, Stop> {
     let all: std::collections::HashMap<VdiRef, Vdi> = session.pool.records().await.or_stop(session)?;
-    let mut uuids: Vec<String> = all
-        .into_values()
-        .filter(|vdi| crate::tag::is_of_job(&vdi.other_config, job))
-        .map(|vdi| vdi.uuid)
-        .collect();
+    let mut uuids: Vec<String> =
+        all.into_values().filter(|vdi| crate::tag::is_of_job(&vdi.other_config, job)).map(|vdi| vdi.uuid).collect();
     uuids.sort();
     Ok(uuids)
 }

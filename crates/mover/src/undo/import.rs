@@ -109,7 +109,9 @@ async fn own_disks(session: &Session, vm: &Vm, made: &ImportMade) -> Result<Vec<
             continue;
         }
         match session.pool.record::<Vdi>(&vbd.vdi).await {
-            Ok(vdi) if tag::is_of_job(&vdi.other_config, made.job) || made.vdis.contains(&vdi.uuid) => uuids.push(vdi.uuid),
+            Ok(vdi) if tag::is_of_job(&vdi.other_config, made.job) || made.vdis.contains(&vdi.uuid) => {
+                uuids.push(vdi.uuid)
+            }
             Ok(_) => {}
             Err(error) if error.is_gone() => {}
             Err(error) => return Err(session.stop(&error)),

@@ -22,9 +22,9 @@ pub(crate) async fn sweep(session: &Session, job: JobId, known: &[String]) -> Re
     let mut asked = Vec::new();
     loop {
         let all: HashMap<TaskRef, Task> = session.pool.records().await.or_stop(session)?;
-        let ours = all
-            .into_iter()
-            .filter(|(task, record)| record.name_label.starts_with(&label) || known.iter().any(|known| known == task.as_str()));
+        let ours = all.into_iter().filter(|(task, record)| {
+            record.name_label.starts_with(&label) || known.iter().any(|known| known == task.as_str())
+        });
         let mut pending = false;
         for (task, record) in ours {
             if !record.is_under_way() {
