@@ -2,6 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod clients;
+mod deaths;
 mod desk;
+mod export;
 mod looping;
+mod restore;
 mod rig;
+mod stores;
+mod tap;
