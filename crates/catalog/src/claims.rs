@@ -104,6 +104,20 @@ impl Catalog {
         Ok(cancel_requested)
     }
 
+    /// Gives a claimed job back to the queue, untouched.
+    pub async fn release(&self, job: JobId, fence: i64) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE jobs SET state = 'queued', started_ms = NULL, lease_until_ms = NULL \
+             WHERE id = $1 AND fence = $2 AND state = 'running'",
+        )
+        .bind(job.to_string())
+        .bind(fence)
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Whether the claim on a job still holds.
     pub async fn holds(&self, job: JobId, fence: i64) -> Result<(), Error> {
         let mut connection = self.readers().acquire().await?;

@@ -28,6 +28,12 @@ pub enum Error {
     /// The mover's lease on the job is gone: what it says about the job counts no more.
     #[error("the lease on job {0} is lost")]
     LeaseLost(JobId),
+    /// Nobody came to read the stream of an export.
+    #[error("nobody came to read the stream of job {0}")]
+    NoReader(JobId),
+    /// The machine gave no random numbers.
+    #[error("the machine gives no random numbers: {0}")]
+    Random(String),
     /// The server is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -87,6 +93,8 @@ impl Error {
             | Self::JobFailed(problem)
             | Self::Timeout(problem) => problem.clone(),
             Self::LeaseLost(job) => Problem::new("job.lease_lost", self.to_string()).about(job.to_string()),
+            Self::NoReader(job) => Problem::new("export.no_reader", self.to_string()).about(job.to_string()),
+            Self::Random(_) => Problem::internal(self),
             Self::ShuttingDown => Problem::new("server.shutting_down", self.to_string())
                 .hint("ask again when the server is up"),
             Self::Catalog(error) => error.problem(),
