@@ -1,0 +1,39 @@
+//! A question before something is destroyed.
+
+use std::io::{self, BufRead, Write};
+
+use crate::{output::is_interactive, report::Usage};
+
+/// Asks; only `y` and `yes` mean yes.
+///
+/// # Errors
+/// [`Usage`] when nobody is there to ask: silence is no consent.
+pub(crate) fn ask(question: &str) -> anyhow::Result<bool> {
+    if !is_interactive() {
+        return Err(Usage::new("this needs a yes, and nobody is there to ask")
+            .hint("say `--yes` if it shall be done without asking")
+            .into());
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for (answer, yes) in
+            [("y\n", true), ("Yes\n", true), ("YES", true), ("\n", false), ("", false), ("n\n", false), ("yo\n", false)]
+        {
+            assert_eq!(is_yes(answer), yes, "{answer:?}");
+        }
+    }
+}
