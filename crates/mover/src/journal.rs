@@ -1,0 +1,1 @@
+//! What a job made outside, and how to undo it.
