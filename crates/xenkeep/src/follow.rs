@@ -66,7 +66,9 @@ pub(crate) async fn follow(
 fn left(id: JobId, cancelling: bool) -> Problem {
     let message =
         if cancelling { format!("job {id} is still being cancelled") } else { format!("job {id} goes on without you") };
-    Problem::new("job.left", message).hint(format!("`xenkeep job watch {id}` shows it, `xenkeep job list` all")).about(id.to_string())
+    Problem::new("job.left", message)
+        .hint(format!("`xenkeep job watch {id}` shows it, `xenkeep job list` all"))
+        .about(id.to_string())
 }
 
 /// SIGINT (`^C`) and SIGTERM, which mean the same here.

@@ -66,7 +66,7 @@ pub(crate) enum Column {
 pub(crate) fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|Column::Text(name) | Column::Number(name)| *name));
+    table.set_header(columns.iter().map(|(Column::Text(name) | Column::Number(name))| *name));
     for row in rows {
         table.add_row(row.map(|text| Cell::new(one_line(&text))));
     }

@@ -99,7 +99,12 @@ impl Lines {
 
 /// What a job does, in a word or two: `backup of web1`.
 pub(crate) fn describe(job: &Job) -> String {
-    format!("{} of {}{}", kind(job), one_line(&job.subject), if job.state == JobState::Queued { " (queued)" } else { "" })
+    format!(
+        "{} of {}{}",
+        kind(job),
+        one_line(&job.subject),
+        if job.state == JobState::Queued { " (queued)" } else { "" }
+    )
 }
 
 /// Its kind as it is written everywhere else.

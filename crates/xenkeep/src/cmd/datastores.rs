@@ -58,12 +58,16 @@ impl Create {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         // The server has a working directory of its own: what is meant is ours, and must be said in full.
         let path = std::path::absolute(&self.path)?;
-        let path = path.into_os_string().into_string().map_err(|path| {
-            Usage::new(format!("{} is not UTF-8", path.display())).hint("choose another directory")
-        })?;
+        let path = path
+            .into_os_string()
+            .into_string()
+            .map_err(|path| Usage::new(format!("{} is not UTF-8", path.display())).hint("choose another directory"))?;
         let datastore = context.api()?.create_datastore(&NewDatastore { name: self.name, path }).await?;
         context.console.result(&datastore, || {
-            format!("created datastore {} in {} (repository {})", datastore.name, datastore.path, datastore.repository_id)
+            format!(
+                "created datastore {} in {} (repository {})",
+                datastore.name, datastore.path, datastore.repository_id
+            )
         })?;
         Ok(Exit::Success)
     }

@@ -84,7 +84,9 @@ struct Piece {
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         if self.format == FormatArg::Xva && self.disk.is_some() {
-            return Err(Usage::new("an XVA holds the whole VM").hint("leave out `--disk`, or say `--format raw`").into());
+            return Err(Usage::new("an XVA holds the whole VM")
+                .hint("leave out `--disk`, or say `--format raw`")
+                .into());
         }
         let api = context.api()?;
         let point = api.point(&self.point).await?;
@@ -134,13 +136,7 @@ impl Export {
         Ok(chosen.into_iter().map(piece).collect())
     }
 
-    async fn export(
-        &self,
-        console: Console,
-        api: &ApiClient,
-        point: &Point,
-        piece: Piece,
-    ) -> anyhow::Result<Exported> {
+    async fn export(&self, console: Console, api: &ApiClient, point: &Point, piece: Piece) -> anyhow::Result<Exported> {
         let sink = match &piece.path {
             Some(path) => Sink::file(path, self.force, self.format == FormatArg::Raw)?,
             None => Sink::stdout(),
@@ -160,12 +156,7 @@ impl Export {
 }
 
 /// Reads the stream of an export while following its job: both must end well.
-async fn receive(
-    console: Console,
-    api: &ApiClient,
-    job: Job,
-    sink: Sink,
-) -> anyhow::Result<(Written, Job)> {
+async fn receive(console: Console, api: &ApiClient, job: Job, sink: Sink) -> anyhow::Result<(Written, Job)> {
     let id = job.id.to_string();
     let mut view = View::fitting(console);
     let following = follow(api, job, &mut view, OnInterrupt::Cancel);

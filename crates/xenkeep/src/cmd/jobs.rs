@@ -127,8 +127,7 @@ impl Jobs {
         let api = context.api()?;
         match self {
             Self::List(List { state, kind, limit }) => {
-                let filter =
-                    JobFilter { state: state.map(Into::into), kind: kind.map(Into::into), limit: Some(limit) };
+                let filter = JobFilter { state: state.map(Into::into), kind: kind.map(Into::into), limit: Some(limit) };
                 let jobs = api.jobs(&filter).await?;
                 context.console.result(&jobs, || listing(&jobs))?;
                 Ok(Exit::Success)

@@ -114,7 +114,9 @@ fn consequences(pool: &str, victim: Option<&PoolVm>, point: &Point) -> String {
     if vm.power_state != PowerState::Halted {
         old += "  It will be shut down.\n";
     }
-    format!("On pool {pool} this VM will be removed, with all that was written to it since the backup:\n{old}and replaced by:\n{new}")
+    format!(
+        "On pool {pool} this VM will be removed, with all that was written to it since the backup:\n{old}and replaced by:\n{new}"
+    )
 }
 
 /// What a finished restore has made.

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use xenkeep_api::{
-    Client, ClientId, Datastore, DatastoreId, DiskProgress, Job, JobId, JobResult, JobSpec, JobState,
-    Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
+    Client, ClientId, Datastore, DatastoreId, DiskProgress, Job, JobId, JobResult, JobSpec, JobState, Point, PointDisk,
+    PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
 };
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -94,7 +94,8 @@ pub(crate) fn point() -> Point {
 
 /// A backup that runs.
 pub(crate) fn job() -> Job {
-    let disk = |position: &str, total_bytes, done_bytes| DiskProgress { position: position.into(), total_bytes, done_bytes };
+    let disk =
+        |position: &str, total_bytes, done_bytes| DiskProgress { position: position.into(), total_bytes, done_bytes };
     Job {
         id: JobId(id(3)),
         spec: JobSpec::Backup { client: client().id, vm: "web1".into(), datastore: datastore().id, transport: None },
@@ -141,6 +142,7 @@ pub(crate) fn restored_job() -> Job {
 }
 
 pub(crate) fn failed_job() -> Job {
-    let problem = Problem::new("sr.full", "SR fast has 1.0 GiB free, 4.0 GiB are needed").hint("choose another SR with `--sr`");
+    let problem =
+        Problem::new("sr.full", "SR fast has 1.0 GiB free, 4.0 GiB are needed").hint("choose another SR with `--sr`");
     Job { state: JobState::Failed, finished_at: Some(at(61)), problem: Some(problem), ..job() }
 }

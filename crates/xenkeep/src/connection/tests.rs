@@ -6,13 +6,7 @@ use super::*;
 use crate::cli::Format;
 
 fn global(data: &Path) -> Global {
-    Global {
-        server: None,
-        data: data.to_owned(),
-        token_file: None,
-        server_certificate: None,
-        output: Format::Table,
-    }
+    Global { server: None, data: data.to_owned(), token_file: None, server_certificate: None, output: Format::Table }
 }
 
 fn data(url: &str) -> tempfile::TempDir {

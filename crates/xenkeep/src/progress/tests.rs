@@ -6,7 +6,9 @@ fn lines_come_at_steps_and_tenths() {
     let mut lines = Lines::default();
     let mut job = samples::job();
     let mut said = Vec::new();
-    for (step, done) in [("", 0), ("snapshot", 0), ("read", 0), ("read", 1), ("read", 40), ("read", 41), ("commit", 160)] {
+    for (step, done) in
+        [("", 0), ("snapshot", 0), ("read", 0), ("read", 1), ("read", 40), ("read", 41), ("commit", 160)]
+    {
         job.progress.step = step.into();
         job.progress.done_bytes = done * (samples::GIB / 10);
         said.extend(lines.of(&job));

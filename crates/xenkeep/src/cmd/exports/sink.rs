@@ -127,7 +127,8 @@ impl Written {
 }
 
 pub(super) fn exists(path: &Path) -> Problem {
-    Problem::new("file.exists", format!("{} exists", path.display())).hint("name another, or say `--force` to overwrite it")
+    Problem::new("file.exists", format!("{} exists", path.display()))
+        .hint("name another, or say `--force` to overwrite it")
 }
 
 fn directory(path: &Path) -> &Path {
