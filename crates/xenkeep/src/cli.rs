@@ -54,7 +54,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "SHA256", env = "XENKEEP_SERVER_CERTIFICATE", hide_env_values = true)]
     pub(crate) server_certificate: Option<String>,
 
-    /// Tables and sentences for people, or JSON for programs.
+    /// table: for people; json: for programs, one value on stdout, a failure as one on stderr.
     #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
 }
@@ -62,9 +62,7 @@ pub(crate) struct Global {
 /// Form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
     Table,
-    /// For programs: one JSON value on stdout; a failure as one on stderr.
     Json,
 }
 

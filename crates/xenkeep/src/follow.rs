@@ -33,7 +33,7 @@ pub(crate) async fn follow(
 ) -> anyhow::Result<Job> {
     let id = job.id;
     let mut interrupts = Interrupts::new()?;
-    let mut updates = Updates::new(api, id);
+    let mut updates = Updates::new(api, id, Timing::default());
     let mut cancelling = false;
     view.show(&job);
     if job.state.is_final() {
@@ -90,14 +90,29 @@ impl Interrupts {
     }
 }
 
-/// No event for so long: the stream may be dead, so ask.
-const SILENCE: Duration = Duration::from_secs(10);
-/// Between two questions.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Between two attempts at a stream.
-const STREAM_PAUSE: Duration = Duration::from_secs(5);
-/// How long a server may be away, for a restart say, before we give up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long is waited for what.
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    /// No event for so long: the stream may be dead, so ask.
+    silence: Duration,
+    /// Between two questions.
+    pause: Duration,
+    /// Between two attempts at a stream.
+    stream_pause: Duration,
+    /// How long a server may be away, for a restart say, before we give up.
+    patience: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(10),
+            pause: Duration::from_secs(1),
+            stream_pause: Duration::from_secs(5),
+            patience: Duration::from_secs(60),
+        }
+    }
+}
 
 /// The states of a job, from its event stream or, while that is broken, by asking again and again.
 ///
@@ -105,6 +120,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Updates<'a> {
     api: &'a ApiClient,
     id: String,
+    timing: Timing,
     stream: Option<BoxStream<'static, Result<Job, Error>>>,
     next_stream: Instant,
     next_question: Instant,
@@ -112,9 +128,10 @@ struct Updates<'a> {
 }
 
 impl<'a> Updates<'a> {
-    fn new(api: &'a ApiClient, id: JobId) -> Self {
+    fn new(api: &'a ApiClient, id: JobId, timing: Timing) -> Self {
         let now = Instant::now();
-        Self { api, id: id.to_string(), stream: None, next_stream: now, next_question: now, trouble_since: None }
+        let id = id.to_string();
+        Self { api, id, timing, stream: None, next_stream: now, next_question: now, trouble_since: None }
     }
 
     async fn next(&mut self) -> Result<Job, Error> {
@@ -124,7 +141,7 @@ impl<'a> Updates<'a> {
                 return Ok(job);
             }
             sleep_until(self.next_question).await;
-            self.next_question = Instant::now() + PAUSE;
+            self.next_question = Instant::now() + self.timing.pause;
             match self.api.job(&self.id).await {
                 Ok(job) => {
                     self.trouble_since = None;
@@ -132,7 +149,7 @@ impl<'a> Updates<'a> {
                 }
                 Err(error) => {
                     let since = *self.trouble_since.get_or_insert_with(Instant::now);
-                    if !error.is_transient() || since.elapsed() > PATIENCE {
+                    if !error.is_transient() || since.elapsed() > self.timing.patience {
                         return Err(error);
                     }
                 }
@@ -143,10 +160,10 @@ impl<'a> Updates<'a> {
     /// The next event; none if the stream can't be opened, breaks off, or is silent.
     async fn event(&mut self) -> Option<Job> {
         if self.stream.is_none() && Instant::now() >= self.next_stream {
-            self.next_stream = Instant::now() + STREAM_PAUSE;
-            self.stream = timeout(SILENCE, self.api.job_events(&self.id)).await.ok()?.ok();
+            self.next_stream = Instant::now() + self.timing.stream_pause;
+            self.stream = timeout(self.timing.silence, self.api.job_events(&self.id)).await.ok()?.ok();
         }
-        let event = timeout(SILENCE, self.stream.as_mut()?.next()).await;
+        let event = timeout(self.timing.silence, self.stream.as_mut()?.next()).await;
         if let Ok(Some(Ok(job))) = event {
             return Some(job);
         }
@@ -159,3 +176,6 @@ impl<'a> Updates<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,7 @@ fn what_makes_no_sense_is_refused() {
         ("xenkeep frobnicate", ErrorKind::InvalidSubcommand),
         ("xenkeep restore 3f2a", ErrorKind::MissingRequiredArgument),
         ("xenkeep restore 3f2a --as x --overwrite", ErrorKind::ArgumentConflict),
-        ("xenkeep restore 3f2a --as x --yes", ErrorKind::MissingRequiredArgument),
+        ("xenkeep restore 3f2a --as x --yes", ErrorKind::ArgumentConflict),
         ("xenkeep backup lab web1", ErrorKind::MissingRequiredArgument),
         ("xenkeep client add lab --address h --password secret", ErrorKind::UnknownArgument),
         ("xenkeep client add lab --address h --transport ftp", ErrorKind::InvalidValue),

@@ -61,11 +61,11 @@ pub(super) fn summary(job: &Job) -> Option<String> {
     let time = job.started_at.zip(job.finished_at).map(|(from, to)| units::elapsed(from, to)).unwrap_or_default();
     let rate = units::rate(point.size_bytes, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
     let ratio = units::ratio(progress.moved_bytes, point.stored_bytes)
-        .map(|ratio| format!(" (what was read is {ratio} times as much)"))
+        .map(|ratio| format!(" (ratio {ratio})"))
         .unwrap_or_default();
     let mut text = format!("backed up {}: point {}\n", one_line(&point.vm_name), short(&point.id));
     text += &details([
-        ("  frozen", units::time(point.taken_at)),
+        ("  taken", units::time(point.taken_at)),
         ("  disks", format!("{}, {} in {}{rate}", count(point), units::size(point.size_bytes), units::duration(time))),
         ("  read", units::size(progress.moved_bytes)),
         ("  new", units::size(point.new_bytes)),

@@ -80,9 +80,7 @@ pub(crate) struct Remove {
 /// Words for [`Transport`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TransportArg {
-    /// Clear text.
     Http,
-    /// TLS with a pinned certificate.
     Https,
 }
 

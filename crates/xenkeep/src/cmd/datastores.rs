@@ -21,10 +21,17 @@ pub(crate) enum Datastores {
     Show(Show),
 }
 
+const CREATE_NOTES: &str = "\
+Examples:
+  xenkeep datastore create store --path /backup/store
+
+The directory becomes an encrypted restic repository (format version 2). Its key is made now, and kept
+sealed in the server's data directory: without that, and without another copy of the key, nobody can
+read the backups.";
+
 /// Create a datastore in a directory.
-///
-/// It holds an encrypted restic repository (format version 2). Its key is made now and kept, sealed, by the server.
 #[derive(Debug, Args)]
+#[command(after_help = CREATE_NOTES)]
 pub(crate) struct Create {
     /// Your name for it.
     name: String,

@@ -39,10 +39,10 @@ A file appears under its name only when it is complete and was compared with wha
 pub(crate) struct Export {
     /// Id of the point, or as much of it as is unique.
     point: String,
-    /// What to write.
+    /// xva: the whole VM in one file, as `xe vm-import` takes it; raw: each disk in a sparse file, byte by byte.
     #[arg(long)]
     format: FormatArg,
-    /// File for xva, directory for raw; `-` for stdout.
+    /// The file (xva) or directory (raw) to write to; `-` for stdout.
     #[arg(short, value_name = "FILE|DIR|-")]
     out: PathBuf,
     /// Only this disk (raw).
@@ -56,9 +56,7 @@ pub(crate) struct Export {
 /// Words for [`ExportFormat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum FormatArg {
-    /// The whole VM in one file, as `xe vm-import` takes it.
     Xva,
-    /// Each disk in a sparse file, byte by byte.
     Raw,
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Restore {
     #[arg(long)]
     start: bool,
     /// Don't ask before a VM is replaced.
-    #[arg(long, requires = "overwrite")]
+    #[arg(long, conflicts_with = "as_name")]
     yes: bool,
     /// Name or id of the pool to restore to; without it the one that the point was read from.
     #[arg(long, value_name = "NAME")]

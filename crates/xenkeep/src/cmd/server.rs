@@ -6,10 +6,17 @@ use clap::{Args, ValueEnum};
 
 use crate::{Exit, cli::Global};
 
+const NOTES: &str = "\
+Examples:
+  xenkeep server --data ~/xenkeep
+  xenkeep server --data /var/lib/xenkeep --listen 0.0.0.0:7443
+
+The data directory is made at the first start. Whoever can read it can read every password in it.
+SIGTERM and ^C stop the server: running jobs are cancelled and clean up behind themselves first.";
+
 /// Run the server, with its mover, until it is told to stop.
-///
-/// SIGTERM and ^C stop it: running jobs are cancelled and clean up behind themselves first.
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub(crate) struct Server {
     /// Address to listen on. On anything but loopback it speaks HTTPS.
     #[arg(
@@ -33,9 +40,7 @@ pub(crate) struct Server {
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
-    /// A line an event.
     Text,
-    /// A JSON object an event.
     Json,
 }
 

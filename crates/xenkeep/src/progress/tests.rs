@@ -10,10 +10,17 @@ fn lines_come_at_steps_and_tenths() {
         [("", 0), ("snapshot", 0), ("read", 0), ("read", 1), ("read", 40), ("read", 41), ("commit", 160)]
     {
         job.progress.step = step.into();
-        job.progress.done_bytes = done * (samples::GIB / 10);
+        job.progress.done_bytes = done * samples::GIB / 10;
         said.extend(lines.of(&job));
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    job 12345678-0000-4000-8000-000000000003: backup of web1
+    web1: snapshot
+    web1: read
+    web1: 20 %, 4.0 GiB of 16.0 GiB, new 1.0 GiB, stored 512 MiB
+    web1: commit
+    web1: 100 %, 16.0 GiB of 16.0 GiB, new 1.0 GiB, stored 512 MiB
+    ");
 }
 
 #[test]
