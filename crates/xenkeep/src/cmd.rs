@@ -39,7 +39,7 @@ impl Context {
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let context = Context { console: Console::new(cli.global.output), global: cli.global };
     match cli.command {
-        Command::Server(server) => server.run(&context.global).await,
+        Command::Server(server) => server.run(&context).await,
         Command::Client(clients) => clients.run(&context).await,
         Command::Vm(vms) => vms.run(&context).await,
         Command::Datastore(datastores) => datastores.run(&context).await,

@@ -23,6 +23,8 @@ mod connection;
 mod exit;
 mod fingerprint;
 mod follow;
+mod leases;
+mod logging;
 mod output;
 mod password;
 mod progress;

@@ -25,9 +25,8 @@ const CREATE_NOTES: &str = "\
 Examples:
   xenkeep datastore create store --path /backup/store
 
-The directory becomes an encrypted restic repository (format version 2). Its key is made now, and kept
-sealed in the server's data directory: without that, and without another copy of the key, nobody can
-read the backups.";
+The directory becomes an encrypted restic repository (format version 2). Its key is made now and kept, sealed, in the \
+server's data directory: without that directory, or a copy of it, nobody can read the backups.";
 
 /// Create a datastore in a directory.
 #[derive(Debug, Args)]
