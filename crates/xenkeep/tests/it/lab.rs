@@ -122,6 +122,10 @@ impl Lab {
         self.json(&["point", "list"]).as_array().unwrap().clone()
     }
 
+    pub(crate) fn points_of(&self, vm: &str) -> Vec<Value> {
+        self.json(&["point", "list", "--client", "lab", "--vm", vm]).as_array().unwrap().clone()
+    }
+
     /// The VM of this name, as the pool lists it.
     pub(crate) fn vm(&self, name: &str) -> Value {
         let vms = self.json(&["vm", "list", "lab"]);
@@ -163,27 +167,22 @@ impl Lab {
         serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null)
     }
 
-    /// Nothing of ours is on the pool, but the VMs of these names.
-    #[track_caller]
-    pub(crate) fn only(&self, names: &[&str]) -> OnlyThese {
-        OnlyThese { names: names.iter().map(|name| (*name).to_owned()).collect() }
+    /// Takes all faults away.
+    pub(crate) async fn clear_faults(&self) {
+        self.control(reqwest::Method::DELETE, "faults", None).await;
     }
 
-    pub(crate) async fn assert_clean(&self, only: OnlyThese) {
+    /// The VMs of these names (sorted) are on the pool, and nothing of ours.
+    pub(crate) async fn assert_clean(&self, names: &[&str]) {
         let vms = self.json(&["vm", "list", "lab"]);
-        let mut found: Vec<_> = vms.as_array().unwrap().iter().map(|vm| vm["name"].as_str().unwrap().to_owned()).collect();
-        found.sort();
-        assert_eq!(found, only.names);
+        let mut found: Vec<_> = vms.as_array().unwrap().iter().map(|vm| vm["name"].as_str().unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!(found, names);
         let state = self.control(reqwest::Method::GET, "state", None).await;
         for kind in ["snapshots", "orphan_vdis", "tasks", "dom0_vbds"] {
             assert_eq!(state[kind].as_array().map(Vec::len), Some(0), "{kind} in {state:#}");
         }
     }
-}
-
-/// Names of VMs, sorted.
-pub(crate) struct OnlyThese {
-    names: Vec<String>,
 }
 
 pub(crate) fn address(url: impl AsRef<str>) -> String {
