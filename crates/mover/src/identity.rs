@@ -160,3 +160,6 @@ fn text(record: &Json, field: &str) -> String {
 fn integer(value: &Json) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,3 +158,6 @@ impl Journal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,8 @@ pub(crate) async fn choose(session: &Session, wanted: Option<&str>, disks: &[Dis
         Some(wanted) => candidates.named(session, wanted)?,
         None => candidates.default(session, disks).await?,
     };
+    // What a scan long ago found says little about today.
+    let sr = session.pool.sr_refreshed(&reference).await.unwrap_or(sr);
     candidates.check(&reference, &sr, disks)?;
     Ok(Chosen { sr: reference, name: sr.name_label })
 }
@@ -45,7 +47,10 @@ pub(crate) async fn full(session: &Session, chosen: &Chosen, disks: &[DiskFile])
     let fallback = || problem::api(&session.client, "SR_FULL", &[]);
     let Ok(candidates) = Candidates::of(session).await else { return fallback() };
     match candidates.srs.get(&chosen.sr) {
-        Some(sr) => candidates.too_small("sr.full", sr, disks),
+        Some(sr) => {
+            let sr = session.pool.sr_refreshed(&chosen.sr).await.unwrap_or_else(|_| sr.clone());
+            candidates.too_small("sr.full", &sr, disks)
+        }
         None => fallback(),
     }
 }
