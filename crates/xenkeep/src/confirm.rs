@@ -2,14 +2,18 @@
 
 use std::io::{self, BufRead, Write};
 
-use crate::{output::is_interactive, report::Usage};
+use crate::{
+    output::{Console, is_interactive},
+    report::Usage,
+};
 
-/// Asks; only `y` and `yes` mean yes.
+/// Says what will happen, and asks; only `y` and `yes` mean yes.
 ///
 /// # Errors
 /// [`Usage`] when nobody is there to ask: silence is no consent.
-pub(crate) fn ask(question: &str) -> anyhow::Result<bool> {
-    if !is_interactive() {
+pub(crate) fn ask(console: Console, consequences: &str, question: &str) -> anyhow::Result<bool> {
+    console.note(consequences);
+    if console.is_json() || !is_interactive() {
         return Err(Usage::new("this needs a yes, and nobody is there to ask")
             .hint("say `--yes` if it shall be done without asking")
             .into());

@@ -216,11 +216,11 @@ impl Remove {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
         let client = api.client(&self.name).await?;
-        let question = format!(
-            "Forget client {} ({}), its password and certificate? Its restore points stay.",
+        let consequences = format!(
+            "Client {} ({}) will be forgotten, with its password and certificate. Its restore points stay.",
             client.name, client.address
         );
-        if !self.yes && !confirm::ask(&question)? {
+        if !self.yes && !confirm::ask(context.console, &consequences, "Go on?")? {
             context.console.note("nothing was done");
             return Ok(Exit::Failed);
         }

@@ -86,8 +86,7 @@ impl Restore {
         };
         let vms = api.vms(&client.id.to_string()).await?;
         let victim = vms.iter().find(|vm| vm.uuid == point.vm_uuid);
-        context.console.note(&consequences(&client.name, victim, point));
-        confirm::ask("Go on?")
+        confirm::ask(context.console, &consequences(&client.name, victim, point), "Go on?")
     }
 }
 
