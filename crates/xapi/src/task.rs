@@ -125,9 +125,14 @@ impl Task {
     ///
     /// The pool refuses some streams without a word on the wire, or with a page that says less than the task.
     pub async fn explain(&self, cause: Error) -> Error {
-        // whatever else went wrong, the pool has not heard of it, and the task will say nothing
-        let told = cause.is_connection() || matches!(cause, Error::Http { .. });
-        let patience = if told { self.pool.options().timeouts.verdict } else { Duration::ZERO };
+        let verdict = self.pool.options().timeouts.verdict;
+        let patience = match &cause {
+            // the task fails before the page is written, if it fails at all
+            Error::Http { .. } => verdict.min(POLL),
+            cause if cause.is_connection() => verdict,
+            // the pool has not heard of whatever else went wrong, and the task will say nothing
+            _ => Duration::ZERO,
+        };
         let begin = Instant::now();
         let verdict = loop {
             match self.record().await {

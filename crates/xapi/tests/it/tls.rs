@@ -1,11 +1,12 @@
 //! Pinned certificates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde_json::json;
-use xapi::{Endpoint, Error, Pool, Tls, params};
+use xapi::{Endpoint, Error, Options, Pool, Timeouts, Tls, params};
 
 use crate::fake::{Fake, Identity, Reply};
 
@@ -75,7 +76,11 @@ async fn whoever_has_the_certificate_but_not_its_key_is_refused() {
 #[tokio::test]
 async fn clear_text_behind_a_tls_port_is_told() {
     let host = Fake::plain(|_| Reply::Usual).await;
-    let error = login(&host, Tls::FirstContact).await.unwrap_err();
+    // both sides wait for the other one to speak
+    let timeouts = Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() };
+    let endpoint = Endpoint { address: host.address.clone(), tls: Tls::FirstContact };
+    let options = Options { timeouts, ..Options::default() };
+    let error = Pool::login_with(endpoint, "root", &"secret".to_string().into(), options).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
 }
 
