@@ -66,7 +66,14 @@ impl Task {
                 if let Err(error) = self.cancel().await {
                     tracing::warn!(task = %self.task, %error, "cancel not heard");
                 }
-                self.ended_soon(self.pool.options().timeouts.cancel).await?
+                match self.ended_soon(self.pool.options().timeouts.cancel).await {
+                    // it does not mind us: it goes when it ends
+                    Err(Error::Cancelled) => {
+                        self.destroy().await;
+                        return Err(Error::Cancelled);
+                    }
+                    other => other?,
+                }
             }
         };
         self.destroy().await;
@@ -174,7 +181,8 @@ impl Task {
                     }
                 }
                 Ok(None) => away_since = None,
-                Err(error) if error.is_connection() => {
+                // a pool that restarts refuses connections, then logins, then some calls
+                Err(error) if error.is_transient() => {
                     let since = *away_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > self.pool.options().timeouts.outage {
                         return Err(error);
