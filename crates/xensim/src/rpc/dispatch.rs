@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
+    fault::When,
     model::{Class, Ref, Type, Value},
     ops,
     task::Task,
@@ -44,7 +45,7 @@ pub(crate) enum Handler {
 }
 
 /// Answers a call.
-pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Value>) -> Reply {
+pub(crate) async fn call(world: &World, host: usize, name: &str, params: Vec<Value>) -> Reply {
     if name == "system.listMethods" {
         return Ok(Value::texts(method::all()));
     }
@@ -64,14 +65,14 @@ pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     if !ops::is_for_any_host(method.class, method.name) {
         check_master(world, host)?;
     }
-    let session = if method.is_sessionless() { Ref::null() } else { check_session(world, &session)? };
+    let session = if method.is_sessionless() { Ref::null() } else { check_session(world, &session, &method)? };
     if method.removed {
         return Err(ApiError::bare("MESSAGE_REMOVED"));
     }
     let args = Args::new(&method.params(), &params)?;
     if !async_form {
         let ctx = Ctx { world: world.clone(), host, session, task: Ref::fresh() };
-        return run(ctx, method, args).await;
+        return run(ctx, bare, method, args).await;
     }
     if !method.has_async() {
         return Err(ApiError::new(NO_ASYNC, [format!("No async mode for this operation (rpc: {bare})")]));
@@ -79,8 +80,9 @@ pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     let task = Task::start(world, Some(&session), name, host);
     let reference = task.reference().clone();
     let ctx = Ctx { world: world.clone(), host, session, task: reference.clone() };
+    let bare = bare.to_owned();
     world.spawn(async move {
-        let outcome = run(ctx, method, args).await;
+        let outcome = run(ctx, &bare, method, args).await;
         task.finish(&outcome);
     });
     Ok(Value::from(reference))
@@ -103,8 +105,13 @@ fn check_master(world: &World, host: usize) -> Result<(), ApiError> {
     if host == 0 { Ok(()) } else { Err(ApiError::new("HOST_IS_SLAVE", [&world.addresses[0].address])) }
 }
 
-fn check_session(world: &World, session: &Value) -> Result<Ref, ApiError> {
-    world.authenticate(session.as_str().unwrap_or_default())
+fn check_session(world: &World, session: &Value, method: &Method) -> Result<Ref, ApiError> {
+    let session = world.authenticate(session.as_str().unwrap_or_default())?;
+    // Sessions that were opened past the pool's database are not in it.
+    if world.is_local(&session) && !ops::is_for_any_host(method.class, method.name) {
+        return Err(ApiError::session(session.as_str()));
+    }
+    Ok(session)
 }
 
 fn check_count(method: &Method, name: &str, received: usize, no_session: bool) -> Result<(), ApiError> {
@@ -127,7 +134,16 @@ fn check_self(ctx: &Ctx, method: &Method, args: &Args) -> Result<(), ApiError> {
     if ctx.world.db.read(|t| t.has(*class, &reference)) { Ok(()) } else { Err(ApiError::handle(*class, &reference)) }
 }
 
-async fn run(ctx: Ctx, method: Method, args: Args) -> Reply {
+/// Runs a call, held back before or after its effects if a fault says so.
+async fn run(ctx: Ctx, name: &str, method: Method, args: Args) -> Reply {
+    let faults = ctx.world.faults.clone();
+    faults.stall(name, When::Before).await;
+    let reply = run_unstalled(ctx, method, args).await;
+    faults.stall(name, When::After).await;
+    reply
+}
+
+async fn run_unstalled(ctx: Ctx, method: Method, args: Args) -> Reply {
     if !ops::may_name_nothing(method.class, method.name) {
         check_self(&ctx, &method, &args)?;
     }
