@@ -53,7 +53,8 @@ impl Pool {
 
     /// The way to the host of a `Location`. The session goes there, so over TLS it must be a host of this pool.
     pub(crate) async fn member(&self, location: &str) -> Result<Arc<dyn Connector>> {
-        let (address, secure) = self.place(location)?;
+        let (address, secure) = place(location, self.account().tls.is_on())
+            .map_err(|what| Error::Protocol { address: self.address(), what: format!("a redirect {what}") })?;
         let master = self.master_connector();
         if *master.address() == address && master.is_tls() == secure {
             return Ok(master);
@@ -76,26 +77,24 @@ impl Pool {
     pub(crate) async fn forget_members(&self) {
         self.0.members.0.lock().await.clear();
     }
+}
 
-    /// Where a `Location` points to, and whether TLS is to be spoken there. Hosts always say `https` there; whoever has
-    /// chosen clear text keeps it, unless the port is one of its own.
-    fn place(&self, location: &str) -> Result<(Address, bool)> {
-        let odd = |what: &str| Error::Protocol { address: self.address(), what: format!("a redirect {what}") };
-        let (scheme, rest) = location.split_once("://").ok_or_else(|| odd("without a host"))?;
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let chosen = self.account().tls.is_on();
-        let said = match scheme.to_ascii_lowercase().as_str() {
-            "http" => false,
-            "https" => true,
-            _ => return Err(odd("to something that is not http")),
-        };
-        let bare = Address::parse(authority, 0).map_err(|_| odd("to no host"))?;
-        match (chosen, said, bare.port) {
-            (true, true, 0) | (true, false, 0 | 80) => Ok((Address { port: 443, ..bare }, true)),
-            (false, true, 0 | 443) | (false, false, 0) => Ok((Address { port: 80, ..bare }, false)),
-            (true, false, _) => Err(odd("from TLS to clear text")),
-            (_, said, _) => Ok((bare, said)),
-        }
+/// Where a `Location` points to, and whether TLS is to be spoken there. Hosts always say `https` there; whoever has chosen
+/// clear text keeps it, unless the port is one of its own.
+fn place(location: &str, chosen: bool) -> Result<(Address, bool), &'static str> {
+    let (scheme, rest) = location.split_once("://").ok_or("without a host")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let said = match scheme.to_ascii_lowercase().as_str() {
+        "http" => false,
+        "https" => true,
+        _ => return Err("to something that is not http"),
+    };
+    let bare = Address::parse(authority, 0).map_err(|_| "to no host")?;
+    match (chosen, said, bare.port) {
+        (true, true, 0) | (true, false, 0 | 80) => Ok((Address { port: 443, ..bare }, true)),
+        (false, true, 0 | 443) | (false, false, 0) => Ok((Address { port: 80, ..bare }, false)),
+        (true, false, _) => Err("from TLS to clear text"),
+        (_, said, _) => Ok((bare, said)),
     }
 }
 

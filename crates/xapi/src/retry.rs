@@ -40,9 +40,10 @@ impl Backoff {
 ///
 /// # Errors
 /// The last error; [`Error::Cancelled`] when `cancel` comes during a pause.
-pub async fn retry<T, F>(backoff: Backoff, cancel: &CancellationToken, mut call: F) -> Result<T>
+pub async fn retry<T, F, C>(backoff: Backoff, cancel: &CancellationToken, mut call: C) -> Result<T>
 where
-    F: AsyncFnMut() -> Result<T>,
+    C: FnMut() -> F,
+    F: Future<Output = Result<T>>,
 {
     let mut done = 0;
     loop {
@@ -63,43 +64,45 @@ where
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::cell::Cell;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn goes_on_while_it_may_pass() {
-        let mut calls = 0;
-        let done = retry(Backoff::default(), &CancellationToken::new(), async || {
-            calls += 1;
-            if calls < 5 { Err(Error::api("VDI_IN_USE", ["v", "destroy"])) } else { Ok(calls) }
-        });
-        assert_eq!(done.await.unwrap(), 5);
+    async fn failing(calls: &Cell<u32>, code: &str, times: u32) -> Result<u32> {
+        calls.set(calls.get() + 1);
+        if calls.get() <= times { Err(Error::api(code, ["v"])) } else { Ok(calls.get()) }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn gives_up_at_once_or_in_the_end() {
-        let mut calls = 0;
-        let done = retry(Backoff::default(), &CancellationToken::new(), async || {
-            calls += 1;
-            Err::<(), _>(Error::api("HANDLE_INVALID", ["VDI", "v"]))
-        });
-        assert!(done.await.unwrap_err().is_gone());
-        assert_eq!(calls, 1);
-        let mut calls = 0;
+    async fn goes_on_while_it_may_pass() {
+        let (calls, cancel) = (Cell::new(0), CancellationToken::new());
+        let done = retry(Backoff::default(), &cancel, || failing(&calls, "VDI_IN_USE", 4)).await;
+        assert_eq!(done.unwrap(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_at_once_when_it_will_not_pass() {
+        let (calls, cancel) = (Cell::new(0), CancellationToken::new());
+        let done = retry(Backoff::default(), &cancel, || failing(&calls, "HANDLE_INVALID", 99)).await;
+        assert!(done.unwrap_err().is_gone());
+        assert_eq!(calls.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn gives_up_after_about_a_minute() {
+        let (calls, cancel) = (Cell::new(0), CancellationToken::new());
         let begin = tokio::time::Instant::now();
-        let done = retry(Backoff::default(), &CancellationToken::new(), async || {
-            calls += 1;
-            Err::<(), _>(Error::api("VDI_IN_USE", ["v"]))
-        });
-        assert!(done.await.unwrap_err().is_vdi_in_use());
-        assert_eq!(calls, 14);
+        let done = retry(Backoff::default(), &cancel, || failing(&calls, "VDI_IN_USE", 99)).await;
+        assert!(done.unwrap_err().is_vdi_in_use());
+        assert_eq!(calls.get(), Backoff::default().tries);
         assert!(begin.elapsed() > Duration::from_secs(40) && begin.elapsed() < Duration::from_secs(70));
     }
 
     #[tokio::test(start_paused = true)]
     async fn cancel_ends_a_pause() {
-        let cancel = CancellationToken::new();
+        let (calls, cancel) = (Cell::new(0), CancellationToken::new());
         cancel.cancel();
-        let done = retry(Backoff::default(), &cancel, async || Err::<(), _>(Error::api("VDI_IN_USE", ["v"])));
-        assert!(matches!(done.await, Err(Error::Cancelled)));
+        let done = retry(Backoff::default(), &cancel, || failing(&calls, "VDI_IN_USE", 99)).await;
+        assert!(matches!(done, Err(Error::Cancelled)));
     }
 }
