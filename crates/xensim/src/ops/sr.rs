@@ -4,7 +4,7 @@ use super::Entry;
 use crate::{
     error::ApiError,
     model::{Class, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
     world::World,
 };
 
@@ -106,8 +106,7 @@ fn destroy(ctx: &Ctx, args: &Args) -> Reply {
 }
 
 fn create_pbd(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Pbd, &record)?;
+    let record = checked_record(Class::Pbd, &args.map(0))?;
     let (host, sr) = (Args::field_reference(&record, "host"), Args::field_reference(&record, "SR"));
     ctx.need(Class::Host, &host)?;
     ctx.need(Class::Sr, &sr)?;
@@ -134,9 +133,9 @@ fn unplug(ctx: &Ctx, args: &Args) -> Reply {
         let (sr, host) = (t.reference(&pbd, "SR"), t.reference(&pbd, "host"));
         let mut disks = t.references(&sr, "VDIs").into_iter();
         let in_use = disks.find(|vdi| {
-            t.references(vdi, "VBDs")
-                .iter()
-                .any(|vbd| t.bool(vbd, "currently_attached") && t.reference(&t.reference(vbd, "VM"), "resident_on") == host)
+            t.references(vdi, "VBDs").iter().any(|vbd| {
+                t.bool(vbd, "currently_attached") && t.reference(&t.reference(vbd, "VM"), "resident_on") == host
+            })
         });
         if let Some(vdi) = in_use {
             return Err(ApiError::new("VDI_IN_USE", [vdi.as_str(), "PBD.unplug"]));

@@ -5,7 +5,7 @@ use crate::{
     error::ApiError,
     fault::FaultKind,
     model::{Class, Map, NULL_REF, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Later, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Later, Reply, checked_record},
     storage::{self, Buried, Storage},
     world::World,
 };
@@ -28,8 +28,7 @@ pub(super) const CALLS: &[Entry] = &[
 ];
 
 fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Vdi, &record)?;
+    let record = checked_record(Class::Vdi, &args.map(0))?;
     create_from(&ctx.world, &record).map(Value::from)
 }
 
@@ -40,10 +39,22 @@ pub fn create_from(world: &World, record: &Map) -> Result<Ref, ApiError> {
     let wanted = record.get("virtual_size").and_then(Value::as_int).unwrap_or_default();
     let size = rounded(world, &sr, wanted)?;
     let taken = [
-        "name_label", "name_description", "SR", "type", "sharable", "read_only", "other_config", "xenstore_data",
-        "sm_config", "tags",
+        "name_label",
+        "name_description",
+        "SR",
+        "type",
+        "sharable",
+        "read_only",
+        "other_config",
+        "xenstore_data",
+        "sm_config",
+        "tags",
     ];
-    let mut fields: Map = record.iter().filter(|(name, _)| taken.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut fields: Map = record
+        .iter()
+        .filter(|(name, _)| taken.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     let uuid = uuid::Uuid::new_v4().to_string();
     fields.insert("uuid".to_owned(), Value::from(&uuid));
     fields.insert("location".to_owned(), Value::from(&uuid));
@@ -190,11 +201,8 @@ pub fn snapshot_of(world: &World, vdi: &Ref, time: i64) -> Result<Ref, ApiError>
     if world.faults.strike(FaultKind::SrFullSnapshot).is_some() {
         return Err(ApiError::storage_full());
     }
-    let extra = [
-        ("is_a_snapshot", Value::Bool(true)),
-        ("snapshot_of", Value::from(vdi)),
-        ("snapshot_time", Value::Date(time)),
-    ];
+    let extra =
+        [("is_a_snapshot", Value::Bool(true)), ("snapshot_of", Value::from(vdi)), ("snapshot_time", Value::Date(time))];
     twin(world, vdi, extra)
 }
 
@@ -206,8 +214,11 @@ fn clone(ctx: &Ctx, args: &Args) -> Reply {
 
 /// Makes a disk of its own that starts as what another holds now, on the same SR, without copying.
 pub fn clone_of(world: &World, vdi: &Ref) -> Result<Ref, ApiError> {
-    let extra =
-        [("is_a_snapshot", Value::Bool(false)), ("snapshot_of", Value::from(NULL_REF)), ("snapshot_time", Value::Date(0))];
+    let extra = [
+        ("is_a_snapshot", Value::Bool(false)),
+        ("snapshot_of", Value::from(NULL_REF)),
+        ("snapshot_time", Value::Date(0)),
+    ];
     twin(world, vdi, extra)
 }
 
@@ -226,8 +237,17 @@ fn twin<const N: usize>(world: &World, vdi: &Ref, extra: [(&str, Value); N]) -> 
 /// What a snapshot, clone or copy takes over from its original.
 fn copied_fields(t: &Tables, vdi: &Ref, sr: &Ref, uuid: &str) -> Map {
     let taken = [
-        "name_label", "name_description", "virtual_size", "type", "sharable", "read_only", "other_config",
-        "xenstore_data", "on_boot", "tags", "allow_caching",
+        "name_label",
+        "name_description",
+        "virtual_size",
+        "type",
+        "sharable",
+        "read_only",
+        "other_config",
+        "xenstore_data",
+        "on_boot",
+        "tags",
+        "allow_caching",
     ];
     let record = t.record(vdi).unwrap_or_default();
     let mut fields: Map = record.into_iter().filter(|(name, _)| taken.contains(&name.as_str())).collect();

@@ -1,6 +1,6 @@
 //! Getters, setters and queries: the same for every class.
 
-use super::{Args, Ctx, Reply, args::check_record, filter, method::Target};
+use super::{Args, Ctx, Reply, args::checked_record, filter, method::Target};
 use crate::{
     error::ApiError,
     model::{Class, Field, Map, Ref, Schema, Tables, Value},
@@ -96,8 +96,7 @@ pub(super) fn fall_back(ctx: &Ctx, class: Class, name: &str, args: &Args) -> Rep
         "get_record" => answer(ctx, class, Target::GetRecord, args),
         "get_by_uuid" => answer(ctx, class, Target::GetByUuid, args),
         "create" if def.generic.contains("create") => {
-            let record = args.map(0);
-            check_record(class, &record)?;
+            let record = checked_record(class, &args.map(0))?;
             Ok(Value::from(ctx.world.db.write(|t| t.create_from(class, &without_uuid(record)))))
         }
         "destroy" => {

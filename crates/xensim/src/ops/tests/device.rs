@@ -63,12 +63,9 @@ async fn transfers_plug_into_the_control_domain() {
     let vdi = bench.one(&bench.refs(&bench.vm, "VBDs")[0], "VDI");
     let device = vbd::attach_to_dom0(&bench.world, 1, &vdi, "RO").unwrap();
     let dom0 = bench.named(Class::Vm, "Control domain on host: xensim-2");
-    assert_eq!(bench.refs(&dom0, "VBDs"), [device.clone()]);
+    assert_eq!(bench.refs(&dom0, "VBDs"), std::slice::from_ref(&device));
     assert_eq!(bench.refused("VDI.destroy", [r(&vdi)]).await.0, "VDI_IN_USE");
-    assert_eq!(
-        bench.refused("VM.start", [r(&bench.vm), NO, NO]).await,
-        error("VDI_IN_USE", [vdi.as_str(), "attach"])
-    );
+    assert_eq!(bench.refused("VM.start", [r(&bench.vm), NO, NO]).await, error("VDI_IN_USE", [vdi.as_str(), "attach"]));
     vbd::detach_from_dom0(&bench.world, &device);
     bench.world.power_on(&bench.vm);
     assert_eq!(vbd::attach_to_dom0(&bench.world, 0, &vdi, "RO").unwrap_err().code, "VDI_IN_USE");

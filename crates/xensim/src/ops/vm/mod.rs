@@ -7,10 +7,7 @@ mod power;
 mod query;
 mod revert;
 
-pub use self::{
-    create::destroy,
-    power::boot_now,
-};
+pub use self::{create::destroy, power::boot_now};
 pub(crate) use self::{
     create::{add_metrics, check_template, default_bios_strings},
     power::NO_TOOLS_KEY,

@@ -148,7 +148,13 @@ fn write_guest_metrics(world: &World, vm: &Ref) {
             (format!("{}/ip", t.str(&vif, "device")), address_of(&mac, at))
         });
         let networks = Value::map(networks.collect::<Vec<_>>());
-        let os = [("name", "Debian GNU/Linux 12 (bookworm)"), ("distro", "debian"), ("major", "12"), ("minor", "0"), ("uname", "6.1.0")];
+        let os = [
+            ("name", "Debian GNU/Linux 12 (bookworm)"),
+            ("distro", "debian"),
+            ("major", "12"),
+            ("minor", "0"),
+            ("uname", "6.1.0"),
+        ];
         let other = ["feature-suspend", "feature-shutdown", "feature-poweroff", "feature-reboot", "feature-balloon"];
         let fields = [
             ("os_version", Value::map(os)),
