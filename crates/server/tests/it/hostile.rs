@@ -36,7 +36,7 @@ async fn bodies_that_are_none_are_problems() {
         (json, b"{".to_vec(), 400, "request.not_json"),
         (json, Vec::new(), 400, "request.not_json"),
         (json, b"\xff\xfe\x00".to_vec(), 400, "request.not_json"),
-        (json, nested, 400, "request.not_json"),
+        (json, nested, 422, "request.invalid"),
         (json, b"null".to_vec(), 422, "request.invalid"),
         (json, b"[]".to_vec(), 422, "request.invalid"),
         (json, b"{\"client\": 1}".to_vec(), 422, "request.invalid"),
