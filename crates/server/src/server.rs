@@ -51,8 +51,8 @@ impl Server {
         let handle = Handle::new();
         let url = url(&identity, address);
         let certificate_sha256 = identity.as_ref().map(|identity| identity.sha256.clone());
-        let listening = serve(listener, identity, router, handle.clone())
-            .map_err(|source| Error::Listen { address, source })?;
+        let listening =
+            serve(listener, identity, router, handle.clone()).map_err(|source| Error::Listen { address, source })?;
         dir.announce(&ServerFile {
             url: url.clone(),
             pid: std::process::id(),

@@ -53,7 +53,8 @@ async fn after_a_crash_what_ran_is_interrupted_and_recovered_first() {
         rig.engine().journal_clear(recovery.id, recovery.fence, entry.id).await.unwrap();
     }
     let point = mover::point(&job, "web");
-    let report = mover::good(JobResult::Recovered { undone: vec!["snapshot a".to_owned()], points: vec![point.clone()] });
+    let report =
+        mover::good(JobResult::Recovered { undone: vec!["snapshot a".to_owned()], points: vec![point.clone()] });
     rig.engine().finish(recovery.id, recovery.fence, &report).await.unwrap();
     assert_eq!(rig.get::<Vec<Point>>("/points").await, [point]);
     assert!(matches!(rig.lease().await.spec, JobSpec::Backup { .. }), "then the others");
