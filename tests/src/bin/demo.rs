@@ -40,7 +40,7 @@ fn demo(arguments: &Arguments) -> Result<()> {
     print!("{}", lab.product.ok(&["vm", "list", "lab"])?);
 
     title("Backing up every VM; a guest writes to the disk of web meanwhile");
-    lab.pool.post("/vm/web/writer", &json!({"on": true, "bytes_per_second": 8 * MIB}))?;
+    lab.pool.post("/vm/web/writer", &json!({"on": true, "bytes_per_second": 4 * MIB, "from_byte": 400 * MIB}))?;
     let mut copies = Vec::new();
     for vm in lab.pool.vms()? {
         copies.push(back_up(&lab, &vm)?);
