@@ -43,7 +43,6 @@ struct State {
     reports: HashMap<JobId, JobReport>,
     logs: HashMap<JobId, Vec<LogLine>>,
     progress: HashMap<JobId, Progress>,
-    steps: HashMap<JobId, Vec<String>>,
     cancelled: HashSet<JobId>,
     cancel_at_step: Option<&'static str>,
     cancel_at_journal: Option<usize>,
@@ -117,10 +116,6 @@ impl Desk {
 
     pub(crate) fn log(&self, job: JobId) -> Vec<LogLine> {
         self.lock().logs.get(&job).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn steps(&self, job: JobId) -> Vec<String> {
-        self.lock().steps.get(&job).cloned().unwrap_or_default()
     }
 
     pub(crate) fn read(&self, job: JobId) -> mpsc::Receiver<Result<bytes::Bytes, Problem>> {
@@ -246,10 +241,6 @@ impl Leases for Desk {
             let mut state = self.lock();
             state.check(job, fence)?;
             state.logs.entry(job).or_default().extend(log);
-            let steps = state.steps.entry(job).or_default();
-            if steps.last() != Some(&progress.step) {
-                steps.push(progress.step.clone());
-            }
             state.progress.insert(job, progress.clone());
             if state.cancel_at_step.is_some_and(|step| step == progress.step) {
                 state.cancel_at_step = None;
