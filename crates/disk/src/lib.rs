@@ -13,6 +13,11 @@
 
 pub mod block;
 mod error;
+mod feed;
+pub mod qcow2;
+pub mod raw;
+pub mod value;
+pub mod xva;
 
 pub use block::{Block, Blocks, Data, DiskRead, Gapless, is_zero};
 pub use error::Error;
