@@ -3,7 +3,7 @@
 //! It neither retries nor prints: whoever uses it decides. [`ApiClient::job_events`] follows a job live; when that
 //! stream breaks, [`ApiClient::job`] asks for the present state.
 //!
-//! `rustls` needs a crypto provider installed in the process before an `https` address is used.
+//! It uses the `rustls` crypto provider that the process has installed; if there is none yet, it installs aws-lc-rs.
 
 mod error;
 mod events;
@@ -71,6 +71,7 @@ impl ApiClient {
     pub fn new(url: &str, token: Secret, trust: &Trust) -> Result<Self, Error> {
         let base = Url::parse(url).ok().filter(|base| matches!(base.scheme(), "http" | "https") && base.has_host());
         let base = base.ok_or_else(|| Error::Address { url: url.to_owned() })?;
+        tls::provider(); // reqwest panics when there is none
         // No redirect: the token must not travel to another place than the one that was named. No proxy: the
         // server is a neighbour, and the address may be loopback.
         let mut builder = reqwest::Client::builder()

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, SrConfig, SrKind},
     error::ApiError,
     model::{Class, Db, NULL_REF, Ref, Tables, Value},
+    ops,
     storage::{Capacity, Storage},
     world::HostAddress,
 };
@@ -115,7 +116,7 @@ fn sr_of(t: &mut Tables, described: &SrConfig, hosts: &[Ref]) -> Ref {
             ("content_type", Value::from(if is_iso { "iso" } else { "user" })),
             ("shared", Value::Bool(shared)),
             ("physical_size", Value::Int(i64::try_from(described.capacity_bytes).unwrap_or(i64::MAX))),
-            ("allowed_operations", Value::texts(sr_operations(is_iso))),
+            ("allowed_operations", Value::texts(ops::sr::operations(is_iso))),
         ],
     );
     for (_, host) in hosts.iter().enumerate().filter(|(at, _)| described.seen_by(*at)) {
@@ -135,22 +136,6 @@ fn sr_of(t: &mut Tables, described: &SrConfig, hosts: &[Ref]) -> Ref {
         );
     }
     sr
-}
-
-fn sr_operations(is_iso: bool) -> Vec<&'static str> {
-    let mut operations = vec!["scan", "update", "plug", "unplug", "forget", "vdi_introduce"];
-    if !is_iso {
-        operations.extend([
-            "vdi_create",
-            "vdi_destroy",
-            "vdi_clone",
-            "vdi_snapshot",
-            "vdi_resize",
-            "vdi_mirror",
-            "destroy",
-        ]);
-    }
-    operations
 }
 
 fn isos(t: &mut Tables, storage: &Storage, sr: &Ref, sr_uuid: &str, names: &[String]) -> Result<(), ApiError> {

@@ -34,10 +34,7 @@ fn names_are_encoded_in_paths_and_queries() {
 #[test]
 fn bad_addresses_and_pins_are_refused() {
     for url in ["localhost:7443", "ftp://host", "", "https://"] {
-        assert!(matches!(
-            ApiClient::new(url, Secret::new("t"), &Trust::System).unwrap_err(),
-            Error::Address { .. }
-        ));
+        assert!(matches!(ApiClient::new(url, Secret::new("t"), &Trust::System).unwrap_err(), Error::Address { .. }));
     }
     for pin in ["", "ab", &"zz".repeat(32)] {
         let error = ApiClient::new("https://host", Secret::new("t"), &Trust::Pinned(pin.to_owned())).unwrap_err();

@@ -12,15 +12,22 @@ use sha2::{Digest, Sha256};
 
 use super::Error;
 
+/// The provider of cryptography that this process has chosen; when nobody has yet, the one that is built in.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    if let Some(chosen) = CryptoProvider::get_default() {
+        return Arc::clone(chosen);
+    }
+    // Fails only when somebody has chosen since, which serves as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+}
+
 /// A TLS configuration that accepts the certificate with this SHA-256 and no other.
 pub(super) fn pinned(pin: &str) -> Result<ClientConfig, Error> {
     let hex: String = pin.chars().filter(|c| *c != ':').collect();
     let mut sha256 = [0; 32];
     hex::decode_to_slice(&hex, &mut sha256).map_err(|_| Error::Pin { pin: pin.to_owned() })?;
-    let provider = CryptoProvider::get_default().cloned().unwrap_or_else(|| {
-        // Nobody has chosen yet: then this one, which is the only one that is built in.
-        Arc::new(rustls::crypto::aws_lc_rs::default_provider())
-    });
+    let provider = provider();
     let verifier = PinVerifier { sha256, provider: Arc::clone(&provider) };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -51,9 +51,8 @@ async fn every_record_can_be_read() {
     let web = pool.vm(&the_vm(&pool, "web").await).await.unwrap();
     assert_eq!(web.power_state, PowerState::Running);
     let disks = pool.vm_disks(&web).await.unwrap();
-    let sizes = disks.iter().filter_map(|(_, vbd, vdi)| {
-        (vbd.kind == VbdType::Disk).then(|| vdi.as_ref().map_or(0, |(_, vdi)| vdi.virtual_bytes()))
-    });
+    let sizes = disks.iter().filter(|(_, vbd, _)| vbd.kind == VbdType::Disk);
+    let sizes = sizes.map(|(_, _, vdi)| vdi.as_ref().map_or(0, |(_, vdi)| vdi.virtual_bytes()));
     assert_eq!(sizes.collect::<Vec<_>>(), [6 << 20, 2 << 20]);
     assert!(!pool.vdis().await.unwrap().is_empty() && !pool.vbds().await.unwrap().is_empty());
     assert!(pool.vifs().await.unwrap().values().all(|vif| vif.mac.len() == 17));

@@ -102,7 +102,6 @@ pub(super) async fn accept(request: &Request<'_>, conn: &mut Conn, task: &Task) 
         .header("Connection", "close")
         .uncached()
         .header("task-id", task.reference());
-    conn.answered = true;
     let sent = answer.send_head(conn).await;
     sent.map_err(|error| Failure::Broken(ApiError::new("IMPORT_ERROR", [error])))
 }
@@ -144,6 +143,7 @@ impl Receiver<'_> {
     async fn receive(&mut self, incoming: &mut Incoming<'_>, builder: &mut Builder<'_>) -> Result<(), ApiError> {
         let opened = Reader::open(&mut *incoming).await;
         let reader = match opened {
+            Ok(reader) if self.request.flag("force") => reader.with_gap_rule(GapRule::OfArchive).ignoring_checksums(),
             Ok(reader) => reader.with_gap_rule(GapRule::OfArchive),
             Err(error) => return Err(read_error(error, incoming)),
         };

@@ -5,10 +5,12 @@ use crate::{
     error::ApiError,
     model::{Class, Ref, Tables, Value},
     rpc::{Args, Ctx, Handler, Reply, checked_record},
+    storage::Capacity,
     world::World,
 };
 
 pub(super) const CALLS: &[Entry] = &[
+    (Class::Sr, "create", Handler::Now(create)),
     (Class::Sr, "scan", Handler::Now(scan)),
     (Class::Sr, "update", Handler::Now(update)),
     (Class::Sr, "get_supported_types", Handler::Now(get_supported_types)),
@@ -55,6 +57,58 @@ pub(super) fn account(world: &World, sr: &Ref) {
             t.set(sr, "virtual_allocation", number(usage.virtual_bytes));
         });
     }
+}
+
+/// Makes an SR of its own space, plugged into the host, or into all hosts when it is shared.
+fn create(ctx: &Ctx, args: &Args) -> Reply {
+    const DEFAULT_BYTES: i64 = 50 << 30;
+    let (host, kind, shared) = (args.reference(0), args.text(5), args.truth(7));
+    ctx.need(Class::Host, &host)?;
+    let known = ctx.world.db.read(|t| t.all(Class::Sm).iter().any(|sm| t.str(sm, "type") == kind));
+    if !known {
+        return Err(ApiError::new("SR_UNKNOWN_DRIVER", [kind]));
+    }
+    let size = if args.int(2) > 0 { args.int(2) } else { DEFAULT_BYTES };
+    let uuid = uuid::Uuid::new_v4().to_string();
+    ctx.world.storage.add_sr(&uuid, Capacity { bytes: size.unsigned_abs(), thick: kind == "lvm" })?;
+    let content_type = if kind == "iso" { "iso".to_owned() } else { args.text(6) };
+    let hosts = if shared { ctx.world.hosts.clone() } else { vec![host] };
+    Ok(ctx.world.db.write(|t| {
+        let sr = t.create(
+            Class::Sr,
+            [
+                ("uuid", Value::from(&uuid)),
+                ("name_label", args.value(3)),
+                ("name_description", args.value(4)),
+                ("type", Value::from(kind.as_str())),
+                ("content_type", Value::from(content_type)),
+                ("shared", Value::Bool(shared)),
+                ("sm_config", Value::Map(args.map(8))),
+                ("physical_size", Value::Int(size)),
+                ("allowed_operations", Value::texts(operations(kind == "iso"))),
+            ],
+        );
+        for host in &hosts {
+            let fields = [
+                ("host", Value::from(host)),
+                ("SR", Value::from(&sr)),
+                ("device_config", args.value(1)),
+                ("currently_attached", Value::Bool(true)),
+            ];
+            t.create(Class::Pbd, fields);
+        }
+        Value::from(sr)
+    }))
+}
+
+/// What an SR allows.
+pub(crate) fn operations(is_iso: bool) -> Vec<&'static str> {
+    let mut operations = vec!["scan", "update", "plug", "unplug", "forget", "vdi_introduce"];
+    if !is_iso {
+        let more = ["vdi_create", "vdi_destroy", "vdi_clone", "vdi_snapshot", "vdi_resize", "vdi_mirror", "destroy"];
+        operations.extend(more);
+    }
+    operations
 }
 
 fn scan(ctx: &Ctx, args: &Args) -> Reply {
