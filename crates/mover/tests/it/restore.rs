@@ -226,7 +226,10 @@ async fn snapshots_of_the_user_and_disks_that_came_later_are_not_touched() {
     let task = admin.vm_snapshot(&vm, "before the upgrade", &[]).await.unwrap();
     admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
     let (sr, _) = admin.default_sr().await.unwrap().unwrap();
-    let new = serde_json::json!({"SR": sr, "name_label": "photos", "virtual_size": 2 << 20, "type": "user"});
+    let new = serde_json::json!({
+        "SR": sr, "name_label": "photos", "virtual_size": 2 << 20, "type": "user", "sharable": false, "read_only": false,
+        "other_config": {},
+    });
     let vdi: xapi::VdiRef = admin.call("VDI.create", xapi::params![new]).await.unwrap();
     let place = xapi::NewVbd {
         vm,
