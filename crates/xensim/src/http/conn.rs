@@ -45,7 +45,11 @@ impl Conn {
         let peeked = timeout(FIRST_READ, stream.peek(&mut first)).await;
         let silent = peeked.is_err();
         let encrypted = matches!(peeked, Ok(Ok(1)) if first[0] == TLS_HANDSHAKE);
-        let io = if encrypted { Io::Tls(Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??)) } else { Io::Plain(stream) };
+        let io = if encrypted {
+            Io::Tls(Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??))
+        } else {
+            Io::Plain(stream)
+        };
         Ok(Self { io, ahead: BytesMut::new(), silent })
     }
 
