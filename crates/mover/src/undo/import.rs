@@ -92,7 +92,7 @@ async fn marked_when_quiet(session: &Session, made: &ImportMade) -> Result<Vec<(
         if !busy || tokio::time::Instant::now() > deadline {
             return Ok(marked);
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
