@@ -324,3 +324,23 @@ async fn after_an_import_that_made_a_network_leaves_no_network() {
     rig.restore(rig.beside(&point, "copy")).await;
     assert_eq!(admin.find_networks("Laboratory").await.unwrap().len(), 1);
 }
+
+/// Somebody starts the VM that nobody has confirmed yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_a_vm_that_somebody_has_taken_into_use() {
+    let rig = Rig::new().await;
+    let point = rig.backup("web1").await;
+    let content = rig.contents(&point.vm_uuid).await;
+    rig.desk.strike(Strike::AfterJournal(3));
+    let (id, _) = rig.run_or_die(rig.beside(&point, "copy")).await;
+    assert!(rig.desk.no_strike());
+    let admin = rig.admin().await;
+    let (vm, record) = admin.find_vms("copy").await.unwrap().remove(0);
+    let task = admin.vm_start(&vm).await.unwrap();
+    admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
+    rig.recover(id).await;
+    let after = rig.state().await;
+    assert_eq!(after.ours(), Vec::<String>::new());
+    assert_eq!(after.vm(&record.uuid).unwrap().0["power_state"], "Running");
+    assert_eq!(rig.contents(&record.uuid).await, content);
+}
