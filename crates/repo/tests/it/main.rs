@@ -6,5 +6,6 @@ mod damage;
 mod disks;
 mod full;
 mod judge;
+mod killed;
 mod store;
 mod together;

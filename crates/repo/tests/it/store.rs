@@ -86,7 +86,11 @@ pub(crate) fn blocks(image: &[u8], seed: u64) -> Vec<Block> {
         let len = (1 + rng.next_u32() as usize % (300 << 10)).min(image.len() - offset);
         let piece = &image[offset..offset + len];
         let hole = piece.iter().all(|byte| *byte == 0) && rng.next_u32().is_multiple_of(2);
-        let block = if hole { Block::zero(offset as u64, len as u64) } else { Block::bytes(offset as u64, Bytes::copy_from_slice(piece)) };
+        let block = if hole {
+            Block::zero(offset as u64, len as u64)
+        } else {
+            Block::bytes(offset as u64, Bytes::copy_from_slice(piece))
+        };
         blocks.push(block);
         offset += len;
     }
@@ -135,4 +139,15 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// Waits until a directory is empty: the last worker thread may need a moment more than the one who waited for it.
+pub(crate) async fn gone(dir: &Path) {
+    for _ in 0..1000 {
+        if files(dir).is_empty() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("{} is not empty: {:?}", dir.display(), files(dir));
 }
