@@ -132,11 +132,13 @@ async fn an_interrupted_export_leaves_no_file() {
     let file = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
     let mut command = lab.command(&["export", &point, "--format", "raw", "--disk", "0", "-o", "-"]);
     let mut child = command.stdout(file.try_clone().unwrap()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let id = tokio::task::block_in_place(|| loop {
-        if let Some(job) = jobs(&lab, "export").first().filter(|job| job["state"] == "running") {
-            break job["id"].as_str().unwrap().to_owned();
+    let id = tokio::task::block_in_place(|| {
+        loop {
+            if let Some(job) = jobs(&lab, "export").first().filter(|job| job["state"] == "running") {
+                break job["id"].as_str().unwrap().to_owned();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
     });
     lab.run(&["job", "cancel", &id]).ok();
     drop(file);
