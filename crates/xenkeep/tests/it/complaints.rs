@@ -80,6 +80,17 @@ async fn an_sr_that_is_too_small_or_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_runs_is_not_restored_over() {
+    let lab = Lab::new().await;
+    lab.set_up();
+    let point = lab.back_up("web1");
+    let before = lab.vm("web1");
+    lab.run(&["restore", &point, "--overwrite", "--yes"]).complains(1, &["web1 is running"]);
+    assert_eq!(lab.vm("web1"), before);
+    lab.assert_clean(&["idle", "web1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_sr_that_fills_up_on_the_way() {
     let lab = Lab::new().await;
     lab.set_up();

@@ -34,6 +34,8 @@ impl Lab {
     }
 
     pub(crate) async fn with(change: impl FnOnce(Config) -> Config) -> Self {
+        // reqwest panics without one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let image = |name: &str, bytes: Vec<u8>| {
             let path = dir.path().join(name);
@@ -212,6 +214,14 @@ impl Lab {
     async fn login(&self) -> String {
         let params = ["root", PASSWORD, "1.0", "a test"].map(|text| json!(text));
         self.xapi("", "session.login_with_password", params.into()).await.as_str().unwrap().to_owned()
+    }
+
+    /// The administrator shuts a VM down.
+    pub(crate) async fn shut_down(&self, name: &str) {
+        let session = self.login().await;
+        let vm = self.xapi(&session, "VM.get_by_uuid", vec![self.vm(name)["uuid"].clone()]).await;
+        self.xapi(&session, "VM.hard_shutdown", vec![vm]).await;
+        self.xapi(&session, "session.logout", Vec::new()).await;
     }
 
     /// The administrator removes a VM with its disks.

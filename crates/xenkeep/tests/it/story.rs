@@ -54,6 +54,7 @@ async fn a_vm_comes_back_beside_its_original_and_over_it() {
 
     // Over: what was written since is gone, the uuid stays.
     lab.guest_write("web1", "0", 2 * MIB, "overwritten").await;
+    lab.shut_down("web1").await;
     assert_ne!(lab.disks(&lab.vm("web1")).await, originals());
     lab.run(&["restore", &point, "--overwrite", "--yes"]).ok();
     let again = lab.vm("web1");
