@@ -69,10 +69,12 @@ fn check_header(file: &File, path: &Path) -> Result<(), Error> {
     if is_set(32..36) {
         return Err(Error::Unsupported("an encrypted qcow2 image".into()));
     }
-    if version_3 && features & EXTERNAL_DATA_FILE != 0 {
-        return Err(Error::Unsupported("a qcow2 image whose data lie in another file".into()));
+    match features {
+        0 => Ok(()),
+        _ if !version_3 => Ok(()),
+        EXTERNAL_DATA_FILE => Err(Error::Unsupported("a qcow2 image whose data lie in another file".into())),
+        _ => Err(Error::Unsupported(format!("a qcow2 image with the incompatible features {features:#x}"))),
     }
-    Ok(())
 }
 
 /// An image within the thread that may use it.

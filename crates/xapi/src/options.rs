@@ -32,6 +32,8 @@ pub struct Timeouts {
     pub quiet: Duration,
     /// From a cancel to the end of the task.
     pub cancel: Duration,
+    /// From a broken or refused stream to the task's own word on why.
+    pub verdict: Duration,
     /// How long a task is waited for although the pool can't be reached.
     pub outage: Duration,
 }
@@ -44,6 +46,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(30 * 60),
             quiet: Duration::from_secs(15 * 60),
             cancel: Duration::from_secs(2 * 60),
+            verdict: Duration::from_secs(10),
             outage: Duration::from_secs(60),
         }
     }

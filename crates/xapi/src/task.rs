@@ -15,8 +15,6 @@ const EVENTS_SECONDS: f64 = 30.0;
 const EVENTS_GRACE: Duration = Duration::from_secs(60);
 /// Between questions where events don't work.
 const POLL: Duration = Duration::from_secs(1);
-/// How long a task is given to fail after its stream broke.
-const VERDICT: Duration = Duration::from_secs(10);
 
 /// A task of the pool.
 #[derive(Debug, Clone)]
@@ -127,11 +125,14 @@ impl Task {
     ///
     /// The pool refuses some streams without a word on the wire, or with a page that says less than the task.
     pub async fn explain(&self, cause: Error) -> Error {
+        // whatever else went wrong, the pool has not heard of it, and the task will say nothing
+        let told = cause.is_connection() || matches!(cause, Error::Http { .. });
+        let patience = if told { self.pool.options().timeouts.verdict } else { Duration::ZERO };
         let begin = Instant::now();
         let verdict = loop {
             match self.record().await {
                 Ok(task) if !task.is_under_way() => break outcome(task).err(),
-                Ok(_) if begin.elapsed() < VERDICT => sleep(POLL / 4).await,
+                Ok(_) if begin.elapsed() < patience => sleep(POLL / 4).await,
                 // it stays pending for ever where the handler failed before it took it up
                 Ok(_) => {
                     let _ = self.cancel().await;

@@ -25,3 +25,6 @@ pub mod world;
 
 pub use config::Config;
 pub use sim::{Sim, StartError};
+
+#[cfg(test)]
+mod testing;

@@ -15,6 +15,8 @@ const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 /// How much of what came last is kept, to find the answer of a server that gave up.
 const TAIL_BYTES: usize = 8 << 10;
+/// How much is read to see that answer whole.
+const ANSWER_BYTES: usize = 4 << 10;
 /// How many zeros may follow the end of the archive.
 const MAX_PADDING_BYTES: usize = 1 << 20;
 const COMPRESSED_BUFFER_BYTES: usize = 256 << 10;
@@ -26,10 +28,14 @@ pub(super) struct Input<R> {
 
 impl<R: AsyncRead + Unpin + Send> Input<R> {
     /// Looks at the first bytes to find out how the stream is compressed.
-    pub(super) async fn open(mut inner: R) -> Result<Self, Error> {
+    pub(super) async fn open(inner: R) -> Result<Self, Error> {
+        let tail = Vec::with_capacity(TAIL_BYTES);
+        let mut source = Stream::Plain(Source { unread: Bytes::new(), inner, tail, broken: false });
         let mut head = BytesMut::with_capacity(BLOCK_BYTES);
-        while head.len() < ZSTD_MAGIC.len() && read_some(&mut inner, &mut head, BLOCK_BYTES).await? {}
-        let source = Source { unread: head.clone().freeze(), inner, tail: Vec::with_capacity(TAIL_BYTES) };
+        while head.len() < ZSTD_MAGIC.len() && read_some(&mut source, &mut head, BLOCK_BYTES).await? {}
+        let Stream::Plain(mut source) = source else { unreachable!("it was made plain above") };
+        source.unread = head.clone().freeze();
+        source.tail.clear();
         let stream = if head.starts_with(ZSTD_MAGIC) {
             let mut decoder = ZstdDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, source));
             decoder.multiple_members(true);
@@ -94,8 +100,8 @@ impl<R: AsyncRead + Unpin + Send> Input<R> {
     }
 
     /// Turns an error that may come from a server's second answer in mid-stream (xapi: `http_svr.ml`) into one that
-    /// says so.
-    pub(super) fn explain(&self, error: Error) -> Error {
+    /// says so. For that it reads a little further.
+    pub(super) async fn explain(&mut self, error: Error) -> Error {
         let suspicious = matches!(
             error,
             Error::Truncated { .. }
@@ -105,25 +111,28 @@ impl<R: AsyncRead + Unpin + Send> Input<R> {
                 | Error::TooLarge { .. }
                 | Error::Trailing
         );
-        match error_status(self.stream.tail()) {
-            Some(status) if suspicious => Error::SenderFailed { status },
-            _ => error,
+        if !suspicious {
+            return error;
         }
+        let source = self.stream.source();
+        let mut rest = BytesMut::with_capacity(ANSWER_BYTES);
+        while rest.len() < ANSWER_BYTES && matches!(source.read_buf(&mut rest).await, Ok(1..)) {}
+        error_status(&source.tail).map_or(error, |status| Error::SenderFailed { status })
     }
 }
 
 /// Reads until the buffer holds at most `want` bytes; false at the end of the stream.
-async fn read_some<R: AsyncRead + Unpin>(stream: &mut R, buffer: &mut BytesMut, want: usize) -> Result<bool, Error> {
+async fn read_some<R>(stream: &mut Stream<R>, buffer: &mut BytesMut, want: usize) -> Result<bool, Error>
+where
+    R: AsyncRead + Unpin,
+{
     let missing = want.saturating_sub(buffer.len()).max(1);
     buffer.reserve(missing);
-    match stream.take(missing as u64).read_buf(buffer).await {
+    match (&mut *stream).take(missing as u64).read_buf(buffer).await {
         Ok(count) => Ok(count > 0),
-        // Connections that were not closed properly (stunnel), and compressed data that stop.
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            Err(Error::Damaged(format!("the compressed stream is broken ({error})")))
-        }
-        Err(error) => Err(Error::Stream(error)),
+        Err(error) if stream.source().broken => Err(Error::Stream(error)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Error::truncated("compressed data")),
+        Err(error) => Err(Error::Damaged(format!("compressed data are broken: {error}"))),
     }
 }
 
@@ -145,11 +154,11 @@ enum Stream<R> {
 }
 
 impl<R: AsyncRead + Unpin> Stream<R> {
-    fn tail(&self) -> &[u8] {
+    fn source(&mut self) -> &mut Source<R> {
         match self {
-            Stream::Plain(source) => &source.tail,
-            Stream::Gzip(decoder) => &decoder.get_ref().get_ref().tail,
-            Stream::Zstd(decoder) => &decoder.get_ref().get_ref().tail,
+            Stream::Plain(source) => source,
+            Stream::Gzip(decoder) => decoder.get_mut().get_mut(),
+            Stream::Zstd(decoder) => decoder.get_mut().get_mut(),
         }
     }
 }
@@ -169,6 +178,8 @@ struct Source<R> {
     unread: Bytes,
     inner: R,
     tail: Vec<u8>,
+    /// Was it this stream that failed, and not what uncompresses it?
+    broken: bool,
 }
 
 impl<R> Source<R> {
@@ -188,7 +199,15 @@ impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
             let some = this.unread.len().min(buf.remaining());
             buf.put_slice(&this.unread.split_to(some));
         } else {
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            match ready!(Pin::new(&mut this.inner).poll_read(cx, buf)) {
+                // TLS that was not closed properly, as stunnel does it. The format itself says where it ends.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(error) => {
+                    this.broken = true;
+                    return Poll::Ready(Err(error));
+                }
+                Ok(()) => {}
+            }
         }
         this.remember(&buf.filled()[before..]);
         Poll::Ready(Ok(()))

@@ -3,6 +3,9 @@ use std::collections::{HashMap, HashSet};
 use crate::Error;
 use crate::value::{self, Struct, Value};
 
+#[cfg(test)]
+mod tests;
+
 /// Longest id of a disk: the names of its chunks must fit into the header of a file.
 const MAX_ID_BYTES: usize = 64;
 /// The reference that points nowhere.

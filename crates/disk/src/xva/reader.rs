@@ -65,7 +65,10 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     /// Finds out how the stream is compressed, and reads `ova.xml`.
     pub async fn open(stream: R) -> Result<Self, Error> {
         let mut input = Input::open(stream).await?;
-        let (ova, ova_xml) = read_ova(&mut input).await.map_err(|error| input.explain(error))?;
+        let (ova, ova_xml) = match read_ova(&mut input).await {
+            Ok(ova) => ova,
+            Err(error) => return Err(input.explain(error).await),
+        };
         let disks = ova.disks()?;
         let index = disks.iter().enumerate().map(|(at, disk)| (disk.id.clone(), at)).collect();
         let complete = disks.iter().map(|disk| disk.virtual_size == 0).collect();
@@ -114,7 +117,9 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     /// The next run of a disk, `None` after the end of the archive. All runs of a disk follow each other without gap.
     pub async fn next(&mut self) -> Result<Option<DiskBlock>, Error> {
         while self.ready.is_empty() && !self.ended {
-            self.step().await.map_err(|error| self.input.explain(error))?;
+            if let Err(error) = self.step().await {
+                return Err(self.input.explain(error).await);
+            }
         }
         Ok(self.ready.pop_front())
     }
@@ -122,7 +127,10 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
     /// Reads what is left, and demands that the archive is whole and that the stream ends with it.
     pub async fn finish(mut self) -> Result<(), Error> {
         while self.next().await?.is_some() {}
-        self.input.expect_end().await.map_err(|error| self.input.explain(error))
+        match self.input.expect_end().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.input.explain(error).await),
+        }
     }
 
     /// Reads one file of the archive.

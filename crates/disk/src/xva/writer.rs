@@ -89,9 +89,12 @@ impl<W: AsyncWrite + Unpin + Send> Writer<W> {
     }
 
     /// Writes an empty chunk, as XenServer does when a receiver had to wait for 5 seconds. It moves no data, but
-    /// uses a number up.
+    /// uses a number up. Behind the last byte of a disk there is none.
     pub async fn keepalive(&mut self) -> Result<(), Error> {
         let current = self.current.as_mut().ok_or_else(no_disk)?;
+        if current.offset == current.size {
+            return Ok(());
+        }
         let number = current.offset / CHUNK_BYTES + current.shift;
         current.shift += 1;
         let name = chunk_name(&self.disks[current.disk].id, number);

@@ -38,6 +38,7 @@ pub(super) async fn remove(
             made.vdis.extend(found);
             note_down(cx, entry, || Made::Snapshot(made.clone())).await?;
         }
+        tasks::forget_maker(session, &vm).await?;
         match session.pool.vm_destroy(&vm).await {
             Ok(()) => undone.push(format!("snapshot {} removed", record.name_label)),
             Err(error) if error.is_gone() => {}

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use xapi::{TaskRef, record::Task};
+use xapi::{TaskRef, TaskResult, VmRef, record::Task};
 use xenkeep_api::JobId;
 
 use crate::{
@@ -47,4 +47,15 @@ pub(crate) async fn sweep(session: &Session, job: JobId, known: &[String]) -> Re
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+}
+
+/// Removes the finished task of which the pool says that it made the snapshot `vm`: we may have died before we heard of it.
+pub(super) async fn forget_maker(session: &Session, vm: &VmRef) -> Result<(), Stop> {
+    let all: HashMap<TaskRef, Task> = session.pool.records().await.or_stop(session)?;
+    for (task, record) in all {
+        if !record.is_under_way() && TaskResult::parse(&record.result).reference::<VmRef>().as_ref() == Some(vm) {
+            session.pool.task_destroy(&task).await;
+        }
+    }
+    Ok(())
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where the mover is struck dead: it never comes back from that call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Strike {
+pub(crate) enum Strike {
     /// Before the call of that number (from 1) on the journal is kept.
     BeforeJournal(usize),
     /// After it was kept, before the mover hears of it.
@@ -29,7 +29,7 @@ pub enum Strike {
 }
 
 #[derive(Default)]
-pub struct Desk {
+pub(crate) struct Desk {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -54,11 +54,11 @@ struct State {
 }
 
 impl Desk {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    pub fn queue(&self, job: LeasedJob) {
+    pub(crate) fn queue(&self, job: LeasedJob) {
         let mut state = self.lock();
         state.fences.insert(job.id, job.fence);
         state.queue.push_back(job);
@@ -67,7 +67,7 @@ impl Desk {
     }
 
     /// Strikes the mover dead at that point of the next job.
-    pub fn strike(&self, strike: Strike) {
+    pub(crate) fn strike(&self, strike: Strike) {
         let mut state = self.lock();
         state.journal_calls = 0;
         state.strike = Some(strike);
@@ -75,62 +75,62 @@ impl Desk {
     }
 
     /// Takes the strike away; true if it had struck.
-    pub fn no_strike(&self) -> bool {
+    pub(crate) fn no_strike(&self) -> bool {
         let mut state = self.lock();
         state.strike = None;
         std::mem::take(&mut state.struck)
     }
 
-    pub fn cancel(&self, job: JobId) {
+    pub(crate) fn cancel(&self, job: JobId) {
         self.lock().cancelled.insert(job);
     }
 
     /// Cancels whatever job shows that step.
-    pub fn cancel_at_step(&self, step: &'static str) {
+    pub(crate) fn cancel_at_step(&self, step: &'static str) {
         self.lock().cancel_at_step = Some(step);
     }
 
     /// Cancels whatever job makes that call (from 1) on its journal; the call returns when the job has heard.
-    pub fn cancel_at_journal(&self, call: usize) {
+    pub(crate) fn cancel_at_journal(&self, call: usize) {
         let mut state = self.lock();
         state.journal_calls = 0;
         state.cancel_at_journal = Some(call);
     }
 
-    pub fn journal_calls(&self) -> usize {
+    pub(crate) fn journal_calls(&self) -> usize {
         self.lock().journal_calls
     }
 
     /// Takes the job away from the mover.
-    pub fn take_away(&self, job: JobId) {
+    pub(crate) fn take_away(&self, job: JobId) {
         self.lock().fences.insert(job, i64::MAX);
     }
 
     /// The next calls fail.
-    pub fn unavailable(&self, calls: usize) {
+    pub(crate) fn unavailable(&self, calls: usize) {
         self.lock().unavailable = calls;
     }
 
-    pub fn journal(&self, job: JobId) -> Vec<JournalEntry> {
+    pub(crate) fn journal(&self, job: JobId) -> Vec<JournalEntry> {
         self.lock().journals.get(&job).cloned().unwrap_or_default()
     }
 
-    pub fn log(&self, job: JobId) -> Vec<LogLine> {
+    pub(crate) fn log(&self, job: JobId) -> Vec<LogLine> {
         self.lock().logs.get(&job).cloned().unwrap_or_default()
     }
 
-    pub fn steps(&self, job: JobId) -> Vec<String> {
+    pub(crate) fn steps(&self, job: JobId) -> Vec<String> {
         self.lock().steps.get(&job).cloned().unwrap_or_default()
     }
 
-    pub fn read(&self, job: JobId) -> mpsc::Receiver<Result<bytes::Bytes, Problem>> {
+    pub(crate) fn read(&self, job: JobId) -> mpsc::Receiver<Result<bytes::Bytes, Problem>> {
         let (sender, receiver) = mpsc::channel(4);
         self.lock().readers.insert(job, sender);
         receiver
     }
 
     /// The report of a job; none when the mover was struck dead before.
-    pub async fn report_or_death(&self, job: JobId) -> Option<JobReport> {
+    pub(crate) async fn report_or_death(&self, job: JobId) -> Option<JobReport> {
         let found = async {
             loop {
                 let changed = self.changed.notified();
@@ -152,12 +152,12 @@ impl Desk {
         found.unwrap_or_else(|_| panic!("no report of {job}; log: {:#?}", self.log(job)))
     }
 
-    pub async fn report(&self, job: JobId) -> JobReport {
+    pub(crate) async fn report(&self, job: JobId) -> JobReport {
         self.report_or_death(job).await.expect("the mover lives")
     }
 
     /// Waits until `condition` holds for the progress of a job.
-    pub async fn until(&self, job: JobId, condition: impl Fn(&Progress) -> bool) {
+    pub(crate) async fn until(&self, job: JobId, condition: impl Fn(&Progress) -> bool) {
         let seen = async {
             loop {
                 let changed = self.changed.notified();

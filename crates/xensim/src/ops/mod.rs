@@ -15,6 +15,9 @@ pub(crate) mod sr;
 mod task;
 mod vtpm;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{

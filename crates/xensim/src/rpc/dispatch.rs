@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
+    fault::When,
     model::{Class, Ref, Type, Value},
     ops,
     task::Task,
@@ -44,7 +45,7 @@ pub(crate) enum Handler {
 }
 
 /// Answers a call.
-pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Value>) -> Reply {
+pub(crate) async fn call(world: &World, host: usize, name: &str, params: Vec<Value>) -> Reply {
     if name == "system.listMethods" {
         return Ok(Value::texts(method::all()));
     }
@@ -71,7 +72,7 @@ pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     let args = Args::new(&method.params(), &params)?;
     if !async_form {
         let ctx = Ctx { world: world.clone(), host, session, task: Ref::fresh() };
-        return run(ctx, method, args).await;
+        return run(ctx, bare, method, args).await;
     }
     if !method.has_async() {
         return Err(ApiError::new(NO_ASYNC, [format!("No async mode for this operation (rpc: {bare})")]));
@@ -79,8 +80,9 @@ pub(super) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     let task = Task::start(world, Some(&session), name, host);
     let reference = task.reference().clone();
     let ctx = Ctx { world: world.clone(), host, session, task: reference.clone() };
+    let bare = bare.to_owned();
     world.spawn(async move {
-        let outcome = run(ctx, method, args).await;
+        let outcome = run(ctx, &bare, method, args).await;
         task.finish(&outcome);
     });
     Ok(Value::from(reference))
@@ -127,7 +129,16 @@ fn check_self(ctx: &Ctx, method: &Method, args: &Args) -> Result<(), ApiError> {
     if ctx.world.db.read(|t| t.has(*class, &reference)) { Ok(()) } else { Err(ApiError::handle(*class, &reference)) }
 }
 
-async fn run(ctx: Ctx, method: Method, args: Args) -> Reply {
+/// Runs a call, held back before or after its effects if a fault says so.
+async fn run(ctx: Ctx, name: &str, method: Method, args: Args) -> Reply {
+    let faults = ctx.world.faults.clone();
+    faults.stall(name, When::Before).await;
+    let reply = run_unstalled(ctx, method, args).await;
+    faults.stall(name, When::After).await;
+    reply
+}
+
+async fn run_unstalled(ctx: Ctx, method: Method, args: Args) -> Reply {
     if !ops::may_name_nothing(method.class, method.name) {
         check_self(&ctx, &method, &args)?;
     }

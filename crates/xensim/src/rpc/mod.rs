@@ -22,6 +22,9 @@ pub(crate) use self::{
 
 use crate::{error::ApiError, model::Value, world::World};
 
+#[cfg(test)]
+pub(crate) use dispatch::call;
+
 /// All methods, in their dotted form.
 pub(crate) fn methods() -> Vec<String> {
     method::all()
