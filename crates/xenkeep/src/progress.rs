@@ -86,12 +86,17 @@ impl Lines {
         let progress = &job.progress;
         if !progress.step.is_empty() && progress.step != self.step {
             self.step.clone_from(&progress.step);
-            lines.push(format!("{}: {}", job.subject, one_line(&progress.step)));
+            lines.push(format!("{}: {}", one_line(&job.subject), one_line(&progress.step)));
         }
         let tenths = progress.done_bytes.saturating_mul(10).checked_div(progress.total_bytes).unwrap_or(0);
         if tenths > self.tenths {
             self.tenths = tenths;
-            lines.push(format!("{}: {} %, {}", job.subject, tenths * 10, amounts(progress)));
+            lines.push(format!("{}: {} %, {}", one_line(&job.subject), tenths * 10, amounts(progress)));
+            if tenths == 10 && lines.len() > 1 {
+                // Both came at once: all bytes were moved in the step before.
+                let last = lines.len() - 1;
+                lines.swap(last - 1, last);
+            }
         }
         lines
     }

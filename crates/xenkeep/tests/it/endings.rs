@@ -12,8 +12,9 @@ async fn slow_export(lab: &Lab) {
     lab.fault(json!({ "kind": "stall_export", "at_byte": 2 * MIB, "seconds": 600, "times": null })).await;
 }
 
+/// An import that takes ten seconds and more.
 async fn slow_import(lab: &Lab) {
-    lab.fault(json!({ "kind": "stall_import", "at_byte": 2 * MIB, "seconds": 600, "times": null })).await;
+    lab.fault(json!({ "kind": "slow_link", "bytes_per_second": 512 << 10, "times": null })).await;
 }
 
 fn jobs(lab: &Lab, kind: &str) -> Vec<Value> {
@@ -45,20 +46,20 @@ async fn an_interrupted_backup_leaves_nothing() {
 async fn an_interrupted_restore_leaves_the_pool_as_it_was() {
     let lab = Lab::new().await;
     lab.set_up();
-    let point = lab.back_up("web1");
-    let before = (lab.vm("web1"), lab.disks(&lab.vm("web1")).await);
+    let point = lab.back_up("idle");
+    let before = (lab.vm("idle"), lab.disks(&lab.vm("idle")).await);
     slow_import(&lab).await;
     for placement in [["--as", "copy"], ["--overwrite", "--yes"]] {
         let mut arguments = vec!["restore", &point];
         arguments.extend(placement);
         let mut restore = start(&lab, &arguments);
-        tokio::task::block_in_place(|| restore.hear("web1: import"));
+        tokio::task::block_in_place(|| restore.hear(": import"));
         restore.signal("INT");
         let ended = tokio::task::block_in_place(|| restore.end());
         assert_eq!(ended.code, 1, "{ended:#?}");
         assert_eq!(jobs(&lab, "restore")[0]["state"], "cancelled", "{ended:#?}");
         lab.assert_clean(&["idle", "web1"]).await;
-        assert_eq!((lab.vm("web1"), lab.disks(&lab.vm("web1")).await), before);
+        assert_eq!((lab.vm("idle"), lab.disks(&lab.vm("idle")).await), before);
     }
 }
 

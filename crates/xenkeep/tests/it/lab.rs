@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use reqwest::Method;
@@ -47,7 +48,9 @@ impl Lab {
             .with_disk(image("web1-1.raw", disk(2, 16 * MIB)));
         let idle = VmConfig::new("idle").with_disk(image("idle-0.raw", disk(3, 8 * MIB)));
         let small = SrConfig::new("Small storage", SrKind::Ext, 4 * MIB);
-        let config = Config::new(dir.path().join("pool")).with_vm(web1.running()).with_vm(idle).with_sr(small);
+        let mut config = Config::new(dir.path().join("pool")).with_vm(web1.running()).with_vm(idle).with_sr(small);
+        // Transfers look this often whether they are cancelled.
+        config.progress_interval = Duration::from_millis(200);
         let sim = Sim::start(change(config)).await.unwrap();
         let mut lab = Self { server: None, sim, http: reqwest::Client::builder().no_proxy().build().unwrap(), dir };
         std::fs::write(lab.path("password"), format!("{PASSWORD}\n")).unwrap();
@@ -241,9 +244,16 @@ impl Lab {
     pub(crate) async fn import(&self, xva: Vec<u8>) -> String {
         let before: Vec<_> = self.sim.vms();
         let session = self.login().await;
-        let url = format!("{}/import?session_id={session}", self.sim.http_url());
+        let task = self.xapi(&session, "task.create", vec![json!("import"), json!("")]).await;
+        let task_id = task.as_str().unwrap();
+        let url = format!("{}/import?session_id={session}&task_id={task_id}", self.sim.http_url());
         let response = self.http.put(url).body(xva).send().await.unwrap();
         assert!(response.status().is_success());
+        // The answer comes before the end.
+        while self.xapi(&session, "task.get_status", vec![task.clone()]).await == "pending" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.xapi(&session, "task.destroy", vec![task]).await;
         self.xapi(&session, "session.logout", Vec::new()).await;
         let new: Vec<_> = self.sim.vms().into_iter().filter(|vm| !before.contains(vm)).collect();
         assert_eq!(new.len(), 1);
