@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
 use futures::StreamExt;
 use secrecy::SecretString;
 use tokio::sync::mpsc;
@@ -71,8 +70,8 @@ fn read_file(mut file: File, size: u64) -> mpsc::Receiver<std::io::Result<Block>
     tokio::task::spawn_blocking(move || {
         let mut offset = 0;
         while offset < size {
-            let mut buf = BytesMut::zeroed((size - offset).min(1 << 20) as usize);
-            let read = file.read_exact(&mut buf).map(|()| Block::bytes(offset, buf.freeze()));
+            let mut buf = Vec::with_capacity(1 << 20);
+            let read = file.by_ref().take(1 << 20).read_to_end(&mut buf).map(|_| Block::bytes(offset, buf.into()));
             offset += 1 << 20;
             if sender.blocking_send(read).is_err() {
                 return;

@@ -277,11 +277,7 @@ impl DiskConfig {
 
     /// A disk with the content of a raw or qcow2 image, told apart by its first bytes.
     pub fn image(path: impl AsRef<Path>) -> Self {
-        Self {
-            name: String::new(),
-            content: DiskContent::Image(Image::new(path.as_ref())),
-            sr: None,
-        }
+        Self { name: String::new(), content: DiskContent::Image(Image::new(path.as_ref())), sr: None }
     }
 }
 

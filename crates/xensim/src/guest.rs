@@ -89,7 +89,8 @@ impl Guests {
             return;
         }
         let writer = Writer { stop: CancellationToken::new(), counts: Arc::default() };
-        let work = write_on(self.world.clone(), vm.clone(), spec.clone(), writer.stop.clone(), Arc::clone(&writer.counts));
+        let work =
+            write_on(self.world.clone(), vm.clone(), spec.clone(), writer.stop.clone(), Arc::clone(&writer.counts));
         // The pool waits for nobody here: the writer ends with its token.
         self.world.spawn(work);
         writers.insert(vm.clone(), writer);
@@ -180,9 +181,8 @@ pub(crate) fn disks(t: &Tables, vm: &Ref) -> Vec<(Ref, Ref)> {
 /// Writes to a disk of a machine at once, whether it runs or not: what a test does to make changes.
 pub(crate) fn write_once(world: &World, vm: &Ref, disk: &str, offset: u64, data: &[u8]) -> Result<(), ApiError> {
     let uuid = world.db.read(|t| {
-        let found = disks(t, vm).into_iter().find(|(vbd, vdi)| {
-            t.str(vbd, "userdevice") == disk || t.str(vdi, "uuid") == disk
-        });
+        let found =
+            disks(t, vm).into_iter().find(|(vbd, vdi)| t.str(vbd, "userdevice") == disk || t.str(vdi, "uuid") == disk);
         found.map(|(_, vdi)| t.str(&vdi, "uuid"))
     });
     let uuid = uuid.ok_or_else(|| ApiError::new("INVALID_DEVICE", [disk]))?;

@@ -12,20 +12,16 @@ use clap::Parser;
 use xensim::Sim;
 use xensim::config::{Config, DiskConfig, HostConfig, Password, SrConfig, SrKind, VmConfig};
 
-const ABOUT: &str = "\
-A simulated XenServer / XCP-ng pool with real disks, in one process.
+const ABOUT: &str = "A simulated XenServer / XCP-ng pool with real disks, in one process.
 
-Clients that speak XenServer's API (XenCenter's SDKs, Xen Orchestra, backup tools, your own scripts) take it for
-a real pool: XML-RPC and JSON-RPC, sessions, tasks, events, snapshots, and the export and import of whole virtual
-machines (XVA). Nothing is virtualised: a machine that \"runs\" is only marked as running. But its disks hold real
-bytes, so what you export is what you put in.";
+Clients that speak XenServer's API (its SDKs, Xen Orchestra, backup tools, your own scripts) take it for a real pool: XML-RPC and JSON-RPC, sessions, tasks, events, snapshots, and the export and import of whole virtual machines (XVA). Nothing is virtualised: a machine that \"runs\" is only marked as running. But its disks hold real bytes, so what you export is what you put in.";
 
 const EXAMPLES: &str = "\
 Examples:
   A pool with one machine made of your own images, raw or qcow2; they are copied, never changed:
       xensim --vm web=system.qcow2,data.raw
 
-  Use it from Python (pip install XenAPI), with the address that was printed as http=:
+  Use it from Python (pip install XenAPI), at the address that is printed as http=:
       import XenAPI
       session = XenAPI.Session('http://127.0.0.1:8080')
       session.login_with_password('root', 'xensim')
@@ -35,40 +31,51 @@ Examples:
       curl -u root:xensim 'http://127.0.0.1:8080/export?uuid=UUID' -o web.xva
       curl -u root:xensim -T web.xva 'http://127.0.0.1:8080/import'
 
-  Make the next export break after 1 MB, then look at what is left in the pool:
-      curl -d '{\"kind\":\"cut_export\",\"at_byte\":1000000}' -H 'content-type: application/json' CONTROL/faults
+  Make the next export break after 1 MB, then look at what is left in the pool
+  (CONTROL is what is printed as control=):
+      curl -H 'content-type: application/json' \\
+           -d '{\"kind\":\"cut_export\",\"at_byte\":1000000}' CONTROL/faults
       curl CONTROL/state
 
-Once the pool answers, these lines are printed, then the line 'ready':
-  http=URL                    the master, plain HTTP
-  https=URL                   the master, TLS with a self-signed certificate
-  certificate_sha256=HEX      its fingerprint
-  control=URL                 the control endpoint (JSON over plain HTTP, no password, not part of any real pool)
-  member_http=URL             a member of the pool, one line each; it answers HOST_IS_SLAVE and redirects
-  vm=UUID NAME                one line each
+What it prints, once the pool answers:
+  http=URL                 the master, plain HTTP
+  https=URL                the master, TLS with a self-signed certificate
+  certificate_sha256=HEX   its fingerprint
+  control=URL              the control endpoint, see below
+  member_http=URL          a further host (and member_https=URL): HOST_IS_SLAVE, and redirects
+  vm=UUID NAME             one line for each machine
+  ready
 
-The control endpoint:
-  POST   /faults              make something go wrong. Kinds, with their further fields:
-                                cut_export, cut_import, tail_export (HTTP 500 in mid-stream), corrupt_export,
-                                sr_full, session_lost                    at_byte
-                                stall_export, stall_import               at_byte, seconds (0: until faults are cleared)
-                                slow_link                                bytes_per_second
-                                stall_call                               method (VM.destroy, /export …), when (before, after)
-                                vdi_in_use, sr_full_snapshot, fail_export_task, fail_import_task, refuse_export,
-                                refuse_import, drop_rpc, fail_start
-                              All take times (how often; null for always; 1 if missing), and skip (spare so many first).
-  GET    /faults              what is armed, and what has struck
-  DELETE /faults              take all of it away
-  GET    /stalled             the calls that a fault holds back right now
-  GET    /state               what is in the pool, in short: to see whether a client has left something behind
-  GET    /vdi/UUID/sha256     fingerprint of a disk as it is now
-  GET    /vdi/UUID/content    its bytes
-  GET    /deleted             destroyed snapshots (with --keep-deleted); the two calls above work for them
-  POST   /guest-write         {\"vm\":NAME,\"disk\":\"0\",\"offset\":N,\"data\":BASE64} or \"pattern\":TEXT,\"len\":N
-  POST   /vm/NAME/writer      {\"on\":true,\"bytes_per_second\":N}: the machine writes to its disks while it runs
-  GET    /vm/NAME/writer      what it has written
-  DELETE /sessions            forget all sessions, as a restart of the toolstack does
-  POST   /clock               {\"seconds\":N}: move the pool's clock forward";
+The control endpoint: JSON over plain HTTP, without password; no part of any real pool.
+  POST   /faults           make something go wrong:
+                             {\"kind\":\"…\"} and what else belongs to the kind
+    cut_export, cut_import   at_byte: the connection breaks there
+    tail_export              at_byte: a second HTTP answer (500) in the stream
+    corrupt_export           at_byte: this byte is flipped
+    sr_full                  at_byte: no room for more bytes of disk
+    session_lost             at_byte: all sessions are forgotten
+    stall_export, …_import   at_byte, seconds (0: until faults are cleared)
+    slow_link                bytes_per_second
+    stall_call               method (VM.destroy, /export …), when (before, after)
+    vdi_in_use, sr_full_snapshot, fail_start, drop_rpc
+    fail_export_task, fail_import_task, refuse_export, refuse_import
+                           All take times (how often; 1 if missing; null for always), and
+                           skip (spare so many first).
+  GET    /faults           what is armed, and how often what has struck
+  DELETE /faults           take all of it away
+  GET    /stalled          the calls that a fault holds back right now
+  GET    /state            what is in the pool, in short: has a client left something behind?
+  GET    /vdi/UUID/sha256  fingerprint of a disk as it is now
+  GET    /vdi/UUID/content its bytes
+  GET    /deleted          destroyed snapshots (with --keep-deleted); the two calls above work
+  POST   /guest-write      {\"vm\":NAME,\"disk\":\"0\",\"offset\":N,\"data\":BASE64}, or instead of
+                           data: \"pattern\":TEXT,\"len\":N
+  POST   /vm/NAME/writer   {\"on\":true,\"bytes_per_second\":N}: it writes while it runs
+  GET    /vm/NAME/writer   what it has written
+  DELETE /sessions         forget all sessions, as a restart of the toolstack does
+  POST   /clock            {\"seconds\":N}: move the pool's clock forward
+
+Set XENSIM_LOG=debug to see each request on stderr.";
 
 /// What the command line says.
 #[derive(Parser)]
@@ -352,7 +359,15 @@ mod tests {
     #[test]
     fn a_description_from_the_command_line() {
         let args = Args::parse_from([
-            "xensim", "--vm", "a=1G,2G", "--running", "a", "--sr", "fast=5G:thick:host=1", "--sr", "big=1T:default:exact",
+            "xensim",
+            "--vm",
+            "a=1G,2G",
+            "--running",
+            "a",
+            "--sr",
+            "fast=5G:thick:host=1",
+            "--sr",
+            "big=1T:default:exact",
         ]);
         let config = args.config(std::path::Path::new("/nowhere")).unwrap();
         assert_eq!((config.vms[0].disks.len(), config.vms[0].running), (2, true));

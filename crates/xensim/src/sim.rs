@@ -279,6 +279,7 @@ async fn add_vm(world: &World, vm: &VmConfig) -> Result<(), StartError> {
 
 /// `AB:CD:…`, as XAPI writes fingerprints.
 fn with_colons(hex: &str) -> String {
-    let pairs: Vec<String> = hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect();
+    let pairs: Vec<String> =
+        hex.as_bytes().chunks(2).map(|pair| String::from_utf8_lossy(pair).to_uppercase()).collect();
     pairs.join(":")
 }

@@ -1,8 +1,8 @@
 //! A repository in a local (or mounted) directory, laid out as restic lays it out.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -140,12 +140,14 @@ impl Store for Directory {
     async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
         let path = self.path(name);
         work::block(move || {
-            let file = open(&path, name)?;
-            let mut content = vec![0; len];
-            file.read_exact_at(&mut content, offset).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => Error::damaged(name.to_string(), "it is cut off"),
-                _ => Error::io(&path, error),
-            })?;
+            let mut file = open(&path, name)?;
+            let mut content = Vec::with_capacity(len);
+            file.seek(SeekFrom::Start(offset))
+                .and_then(|_| file.take(len as u64).read_to_end(&mut content))
+                .map_err(|error| Error::io(&path, error))?;
+            if content.len() < len {
+                return Err(Error::damaged(name.to_string(), "it is cut off"));
+            }
             Ok(content)
         })
         .await?

@@ -104,5 +104,8 @@ fn session_of(t: &Tables, session: &Ref) -> Json {
 
 /// The texts of a map.
 fn texts(map: &Map) -> Json {
-    map.iter().filter_map(|(key, value)| Some((key.clone(), json!(value.as_str()?)))).collect::<serde_json::Map<_, _>>().into()
+    map.iter()
+        .filter_map(|(key, value)| Some((key.clone(), json!(value.as_str()?))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }

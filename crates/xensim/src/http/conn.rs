@@ -37,11 +37,7 @@ impl Conn {
         stream.set_nodelay(true)?;
         let mut first = [0];
         let encrypted = stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
-        let io = if encrypted {
-            Io::Tls(Box::new(tls.accept(stream).await?))
-        } else {
-            Io::Plain(stream)
-        };
+        let io = if encrypted { Io::Tls(Box::new(tls.accept(stream).await?)) } else { Io::Plain(stream) };
         Ok(Self { io, ahead: BytesMut::new(), answered: false })
     }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use async_compression::Level;
+use async_compression::tokio::write::{GzipEncoder, ZstdEncoder};
 use futures::StreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;

@@ -14,9 +14,10 @@ use crate::storage::{self, Storage};
 use crate::task::Task;
 
 use super::answer::{Answer, Status};
+use super::archive::Archive;
 use super::conn::Conn;
 use super::export::Attached;
-use super::objects::{Archive, Builder, Disks, Wishes};
+use super::objects::{Builder, Disks, Wishes};
 use super::stream::Incoming;
 use super::transfer::{Failure, Kind, Progress, Request};
 
@@ -51,12 +52,7 @@ fn find_sr(request: &Request<'_>, t: &Tables) -> Result<Ref, ApiError> {
 }
 
 /// Receives the archive. The result is the set of new machines.
-pub(super) async fn import(
-    request: &Request<'_>,
-    conn: &mut Conn,
-    task: &Task,
-    sr: &Ref,
-) -> Result<Value, Failure> {
+pub(super) async fn import(request: &Request<'_>, conn: &mut Conn, task: &Task, sr: &Ref) -> Result<Value, Failure> {
     let world = &request.site.world;
     task.set_progress(0.0);
     if world.db.read(|t| t.str(sr, "content_type") == "iso") {
@@ -148,6 +144,7 @@ impl Receiver<'_> {
     async fn receive(&mut self, incoming: &mut Incoming<'_>, builder: &mut Builder<'_>) -> Result<(), ApiError> {
         let opened = Reader::open(&mut *incoming).await;
         let reader = match opened {
+            Ok(reader) if self.request.flag("force") => reader.with_gap_rule(GapRule::OfArchive).ignoring_checksums(),
             Ok(reader) => reader.with_gap_rule(GapRule::OfArchive),
             Err(error) => return Err(read_error(error, incoming)),
         };
@@ -163,11 +160,7 @@ impl Receiver<'_> {
     }
 
     /// Reads until the archive ends; the stream may go on or stay open.
-    async fn disks(
-        &mut self,
-        mut reader: Reader<&mut Incoming<'_>>,
-        builder: &Builder<'_>,
-    ) -> Result<(), Broken> {
+    async fn disks(&mut self, mut reader: Reader<&mut Incoming<'_>>, builder: &Builder<'_>) -> Result<(), Broken> {
         let total_bytes = reader.disks().iter().map(|disk| disk.virtual_size).sum();
         let mut progress = Progress::new(self.request, self.task, total_bytes);
         let mut present: Option<(usize, Pour)> = None;

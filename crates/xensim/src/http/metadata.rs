@@ -8,8 +8,9 @@ use crate::ops;
 use crate::task::Task;
 
 use super::answer::{Answer, Status};
+use super::archive::Archive;
 use super::conn::Conn;
-use super::objects::{Archive, Builder, Disks, Wishes};
+use super::objects::{Builder, Disks, Wishes};
 use super::ova::{self, Selection};
 use super::stream::Incoming;
 use super::transfer::{Failure, Kind, Request};

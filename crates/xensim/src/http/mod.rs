@@ -4,6 +4,7 @@
 //! (bodies without length, a second answer behind a broken body, PUTs without length).
 
 mod answer;
+mod archive;
 mod conn;
 mod export;
 mod head;
@@ -52,13 +53,7 @@ struct Site {
 }
 
 /// Answers all connections to one port of a host, until told to stop.
-pub(crate) async fn serve(
-    world: World,
-    host: usize,
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    stop: CancellationToken,
-) {
+pub(crate) async fn serve(world: World, host: usize, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Dropping the set ends what still runs.
     let mut connections = JoinSet::new();

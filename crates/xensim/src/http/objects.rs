@@ -1,12 +1,15 @@
 //! Making the objects that an archive describes (xapi: `import.ml`).
 
+mod devices;
+
 use std::collections::{HashMap, HashSet};
 
 use crate::error::ApiError;
 use crate::model::{Class, Map, NULL_REF, Ref, Schema, Tables, Type, Value};
 use crate::ops;
-use crate::rpc::xml;
 use crate::world::World;
+
+use super::archive::{Archive, Object};
 
 /// Objects are made in this order, class by class.
 const ORDER: &[Class] = &[
@@ -24,18 +27,6 @@ const ORDER: &[Class] = &[
 
 const MAC_SEED: &str = "mac_seed";
 const IMPORT_TASK: &str = "import_task";
-
-/// What `ova.xml` says.
-pub(super) struct Archive {
-    version: (u64, u64),
-    objects: Vec<Object>,
-}
-
-struct Object {
-    class: Class,
-    id: String,
-    record: Map,
-}
 
 /// Where the disks come from.
 pub(super) enum Disks {
@@ -65,77 +56,6 @@ pub(super) struct Builder<'a> {
     /// The new machines, and the ids they had.
     vms: Vec<(Ref, String)>,
     operations: Vec<ops::vm::Operation>,
-}
-
-impl Archive {
-    /// Reads `ova.xml`; classes that we don't know are left out.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, ApiError> {
-        let broken = || ApiError::new("IMPORT_ERROR", ["ova.xml can't be understood"]);
-        let whole = xml::from_text(text).map_err(|error| ApiError::new("IMPORT_ERROR", [error]))?;
-        let whole = whole.as_map().ok_or_else(broken)?;
-        let version = whole.get("version").and_then(Value::as_map).ok_or_else(broken)?;
-        let number = |key: &str| version.get(key).and_then(|value| value.as_str()?.parse().ok()).unwrap_or(0);
-        let objects = whole.get("objects").and_then(Value::as_set).ok_or_else(broken)?;
-        let objects = objects.iter().map(|object| Object::parse(object).ok_or_else(broken));
-        let objects = objects.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-        Ok(Self { version: (number("xapi_major"), number("xapi_minor")), objects })
-    }
-
-    /// Refuses archives of newer hosts.
-    pub(super) fn check_version(&self) -> Result<(), ApiError> {
-        let (major, minor) = super::XAPI_VERSION;
-        if self.version > (u64::from(major), u64::from(minor)) {
-            return Err(ApiError::bare("IMPORT_INCOMPATIBLE_VERSION"));
-        }
-        Ok(())
-    }
-
-    fn of_class(&self, class: Class) -> impl Iterator<Item = &Object> {
-        self.objects.iter().filter(move |object| object.class == class)
-    }
-
-    fn find(&self, id: &str) -> Result<&Object, ApiError> {
-        let found = self.objects.iter().find(|object| object.id == id);
-        found.ok_or_else(|| ApiError::new("IMPORT_ERROR_FAILED_TO_FIND_OBJECT", [id]))
-    }
-
-    /// Whether a disk's content belongs into the archive, or must be there already.
-    fn needs(&self, vdi: &Object) -> bool {
-        let by_device = |vbd: &Object| vbd.text("type") == "Disk" && vbd.text("VDI") == vdi.id;
-        let by_memory = |vm: &Object| vm.text("power_state") == "Suspended" && vm.text("suspend_VDI") == vdi.id;
-        self.of_class(Class::Vbd).any(by_device) || self.of_class(Class::Vm).any(by_memory)
-    }
-}
-
-impl Object {
-    /// `None`: broken. `Some(None)`: of a class that means nothing to us.
-    fn parse(value: &Value) -> Option<Option<Self>> {
-        let fields = value.as_map()?;
-        let id = fields.get("id")?.as_str()?.to_owned();
-        let record = fields.get("snapshot")?.as_map()?.clone();
-        let class = Class::parse(fields.get("class")?.as_str()?);
-        Some(class.map(|class| Self { class, id, record }))
-    }
-
-    fn text(&self, field: &str) -> &str {
-        self.record.get(field).and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn flag(&self, field: &str) -> bool {
-        matches!(self.record.get(field), Some(Value::Bool(true)))
-    }
-
-    fn entry(&self, field: &str, key: &str) -> Option<&str> {
-        self.record.get(field)?.as_map()?.get(key)?.as_str()
-    }
-
-    fn int(&self, field: &str) -> i64 {
-        match self.record.get(field) {
-            Some(Value::Str(text)) => text.trim().parse().unwrap_or(0),
-            Some(other) => other.as_int().unwrap_or(0),
-            None => 0,
-        }
-    }
 }
 
 impl<'a> Builder<'a> {
@@ -370,93 +290,6 @@ impl<'a> Builder<'a> {
         note(&mut fields, "other_config", &self.wishes.task);
         fields.insert("managed".to_owned(), Value::Bool(true));
         self.create(Class::Network, &fields)
-    }
-
-    fn vbd(&mut self, vbd: &Object) -> Result<Option<Ref>, ApiError> {
-        let vm = self.owner(vbd.text("VM"))?;
-        if let Some(existing) = self.existing(vbd) {
-            return Ok(Some(existing));
-        }
-        let vdi = self.table.get(vbd.text("VDI")).cloned();
-        let is_disk = vbd.text("type") == "Disk";
-        if is_disk && vdi.is_none() {
-            return Ok(None);
-        }
-        let mut fields = self.translated(vbd);
-        fields.insert("VM".to_owned(), Value::from(vm));
-        fields.insert("empty".to_owned(), Value::Bool(vdi.is_none()));
-        fields.insert("device".to_owned(), Value::from(""));
-        fields.insert("currently_attached".to_owned(), Value::Bool(false));
-        self.keep_uuid(vbd, &mut fields);
-        let made = self.create(Class::Vbd, &fields);
-        self.world.db.write(|t| {
-            ops::allowed::refresh_vbd(t, &made);
-            if let Some(vdi) = &vdi {
-                ops::allowed::refresh_vdi(t, vdi);
-            }
-        });
-        Ok(Some(made))
-    }
-
-    fn vif(&mut self, vif: &Object) -> Result<Ref, ApiError> {
-        let vm = self.owner(vif.text("VM"))?.clone();
-        if let Some(existing) = self.existing(vif) {
-            return Ok(existing);
-        }
-        let mut fields = self.translated(vif);
-        if !self.wishes.restore {
-            let seed = self.world.db.read(|t| t.entry(&vm, "other_config", MAC_SEED)).unwrap_or_default();
-            let device = vif.text("device").parse().unwrap_or(0);
-            fields.insert("MAC".to_owned(), Value::from(ops::vif::mac_for(&seed, device)));
-            fields.insert("MAC_autogenerated".to_owned(), Value::Bool(true));
-        }
-        fields.insert("VM".to_owned(), Value::from(vm));
-        fields.insert("currently_attached".to_owned(), Value::Bool(false));
-        self.keep_uuid(vif, &mut fields);
-        let made = self.create(Class::Vif, &fields);
-        self.world.db.write(|t| ops::allowed::refresh_vif(t, &made));
-        Ok(made)
-    }
-
-    /// A TPM's fields have names of their own in the archive.
-    fn vtpm(&mut self, vtpm: &Object) -> Result<Ref, ApiError> {
-        let vm = self.owner(vtpm.text("vTPM'_VM"))?.clone();
-        let uuid = vtpm.text("vTPM'_uuid");
-        let mut fields = Map::from([
-            ("VM".to_owned(), Value::from(vm)),
-            ("is_unique".to_owned(), Value::Bool(vtpm.flag("vTPM'_is_unique"))),
-            ("is_protected".to_owned(), Value::Bool(vtpm.flag("vTPM'_is_protected"))),
-            ("persistence_backend".to_owned(), Value::from("xapi")),
-        ]);
-        if self.wishes.restore {
-            if self.world.db.read(|t| t.by_uuid(Class::Vtpm, uuid)).is_some() {
-                return Err(ApiError::new("IMPORT_ERROR", [format!("a VTPM {uuid} exists")]));
-            }
-            fields.insert("uuid".to_owned(), Value::from(uuid));
-        }
-        let made = self.create(Class::Vtpm, &fields);
-        let content = vtpm.text("vTPM'_content").to_owned();
-        let mut contents = self.world.vtpm_contents.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        contents.insert(made.clone(), content);
-        Ok(made)
-    }
-
-    fn owner(&self, id: &str) -> Result<&Ref, ApiError> {
-        self.table.get(id).ok_or_else(|| ApiError::new("IMPORT_ERROR_FAILED_TO_FIND_OBJECT", [id]))
-    }
-
-    /// A device of that uuid that is there and used as it is.
-    fn existing(&self, device: &Object) -> Option<Ref> {
-        if !self.wishes.restore {
-            return None;
-        }
-        self.world.db.read(|t| t.by_uuid(device.class, device.text("uuid")))
-    }
-
-    fn keep_uuid(&self, object: &Object, fields: &mut Map) {
-        if self.wishes.restore {
-            fields.insert("uuid".to_owned(), Value::from(object.text("uuid")));
-        }
     }
 
     /// Machines and snapshots name each other: possible only when all of them are there.

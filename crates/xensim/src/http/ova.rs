@@ -54,8 +54,8 @@ pub(super) fn describe(world: &World, selection: &Selection) -> Description {
         let objects = collect(t, selection);
         let ids: HashMap<Ref, String> =
             objects.iter().enumerate().map(|(number, object)| (object.clone(), format!("Ref:{number}"))).collect();
-        let records = ORDER.iter().flat_map(|class| objects.iter().filter(|object| t.has(*class, object))).map(
-            |object| {
+        let records =
+            ORDER.iter().flat_map(|class| objects.iter().filter(|object| t.has(*class, object))).map(|object| {
                 let class = t.class_of(object).unwrap_or(Class::Vm);
                 let record = record_of(world, t, class, object, &ids, selection);
                 Value::map([
@@ -63,14 +63,10 @@ pub(super) fn describe(world: &World, selection: &Selection) -> Description {
                     ("id", Value::from(&ids[object])),
                     ("snapshot", Value::Map(record)),
                 ])
-            },
-        );
+            });
         let whole = Value::map([("version", version(world, t)), ("objects", Value::Set(records.collect()))]);
         let vdis = objects.iter().filter(|object| t.has(Class::Vdi, object));
-        Description {
-            xml: xml::to_text(&whole),
-            vdis: vdis.map(|vdi| (ids[vdi].clone(), vdi.clone())).collect(),
-        }
+        Description { xml: xml::to_text(&whole), vdis: vdis.map(|vdi| (ids[vdi].clone(), vdi.clone())).collect() }
     })
 }
 

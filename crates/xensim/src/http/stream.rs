@@ -92,14 +92,7 @@ struct Pace {
 
 impl Pace {
     fn new(course: Course, hooks: Hooks) -> Self {
-        Self {
-            course,
-            position: Position::default(),
-            began: Instant::now(),
-            pause: None,
-            broken_by: None,
-            hooks,
-        }
+        Self { course, position: Position::default(), began: Instant::now(), pause: None, broken_by: None, hooks }
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<Step>> {
@@ -210,12 +203,7 @@ pub(super) struct Incoming<'a> {
 const TAR_NAME_BYTES: usize = 100;
 
 impl<'a> Incoming<'a> {
-    pub(super) fn new(
-        conn: &'a mut Conn,
-        announced: Option<u64>,
-        course: Course,
-        hooks: Hooks,
-    ) -> Self {
+    pub(super) fn new(conn: &'a mut Conn, announced: Option<u64>, course: Course, hooks: Hooks) -> Self {
         let pace = Pace::new(course, hooks);
         Self { conn, pace, left_bytes: announced.unwrap_or(u64::MAX), first: Vec::new() }
     }

@@ -170,7 +170,12 @@ impl Request<'_> {
         }
     }
 
-    async fn finish_task(&self, kind: Kind, task: &Task, result: Result<Option<Value>, Failure>) -> Result<(), Failure> {
+    async fn finish_task(
+        &self,
+        kind: Kind,
+        task: &Task,
+        result: Result<Option<Value>, Failure>,
+    ) -> Result<(), Failure> {
         let faults = &self.site.world.faults;
         match &result {
             Ok(_) if kind == Kind::Export && faults.strike(FaultKind::FailExportTask).is_some() => {
@@ -202,8 +207,7 @@ impl Request<'_> {
     pub(super) fn course(&self, kind: Kind) -> (Course, Hooks) {
         let world = self.site.world.clone();
         let faults = world.faults.clone();
-        let mut hooks =
-            Hooks { pause: None, forget_sessions: Box::new(move || world.forget_sessions()) };
+        let mut hooks = Hooks { pause: None, forget_sessions: Box::new(move || world.forget_sessions()) };
         let mut course = Course::default();
         let kinds: &[FaultKind] = match kind {
             Kind::Export => &[FaultKind::CutExport, FaultKind::TailExport, FaultKind::CorruptExport],

@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::space::{CLUSTER_BYTES, Cluster, Space, read_zero_filled};
 use super::Error;
+use super::space::{CLUSTER_BYTES, Cluster, Space, read_zero_filled};
 
 /// Entries of a page: one page covers 64 MiB of a disk.
 const PAGE_ENTRIES: u64 = 1024;
@@ -92,9 +92,7 @@ impl Map {
     fn follows(&self, first: Option<&Arc<Cluster>>, index: u64, distance: u64) -> bool {
         match (first, self.get(index)) {
             (None, None) => true,
-            (Some(first), Some(other)) => {
-                other.file_offset() == first.file_offset() + distance * CLUSTER_BYTES
-            }
+            (Some(first), Some(other)) => other.file_offset() == first.file_offset() + distance * CLUSTER_BYTES,
             _ => false,
         }
     }
@@ -161,8 +159,7 @@ impl Map {
         let Ok(number) = usize::try_from(index / PAGE_ENTRIES) else { return false };
         let Some(Some(page)) = self.pages.get(number) else { return false };
         // A shared page shares its clusters without counting each of them.
-        Arc::strong_count(page) == 1
-            && self.get(index).is_some_and(|cluster| Arc::strong_count(cluster) == 1)
+        Arc::strong_count(page) == 1 && self.get(index).is_some_and(|cluster| Arc::strong_count(cluster) == 1)
     }
 
     /// The old content of a cluster with `part` put over it.

@@ -177,11 +177,7 @@ impl Storage {
             .filter(|disk| Arc::ptr_eq(&disk.space, &space))
             .map(|disk| disk.lock().size_bytes)
             .sum();
-        Ok(Usage {
-            capacity_bytes: space.capacity().bytes,
-            used_bytes: space.used_bytes(),
-            virtual_bytes,
-        })
+        Ok(Usage { capacity_bytes: space.capacity().bytes, used_bytes: space.used_bytes(), virtual_bytes })
     }
 
     /// A view of the disk as it is now, which later writes don't touch.

@@ -98,13 +98,7 @@ fn a_buried_snapshot_can_be_read_and_takes_no_room() {
     storage.write("a", 0, b"first").unwrap();
     storage.snapshot("a", "s").unwrap();
     storage.write("a", 0, b"later").unwrap();
-    let buried = Buried {
-        uuid: "s".into(),
-        snapshot_of: "a".into(),
-        name: "disk".into(),
-        size: MIB,
-        vm: "vm".into(),
-    };
+    let buried = Buried { uuid: "s".into(), snapshot_of: "a".into(), name: "disk".into(), size: MIB, vm: "vm".into() };
     storage.bury(buried.clone()).unwrap();
     assert_eq!(storage.buried(), [buried]);
     assert!(!storage.exists("s"));
@@ -181,7 +175,8 @@ proptest! {
         let mut plain = vec![("0".to_owned(), vec![0; MIB as usize])];
         for (number, step) in (1..).zip(steps) {
             let (Step::Write { disk, .. } | Step::Zero { disk, .. } | Step::Snapshot { disk } | Step::Remove { disk }) = step;
-            let chosen = disk % plain.len();
+            let count = plain.len();
+            let chosen = disk % count;
             let (name, model) = &mut plain[chosen];
             match step {
                 Step::Write { offset, len, byte, .. } => {
@@ -199,7 +194,7 @@ proptest! {
                     storage.snapshot(name, &to).unwrap();
                     plain.push((to, model));
                 }
-                Step::Remove { .. } if plain.len() > 1 => {
+                Step::Remove { .. } if count > 1 => {
                     storage.remove(name).unwrap();
                     plain.remove(chosen);
                 }
