@@ -113,6 +113,20 @@ async fn an_unreachable_pool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_certificate() {
+    let mut lab = Lab::new().await;
+    lab.set_up();
+    let pinned = lab.json(&["client", "show", "lab"])["certificate_sha256"].clone();
+    lab.replace_pool().await;
+    assert_ne!(pinned, lab.sim().certificate_sha256());
+    lab.run(&["client", "check", "lab"]).complains(1, &["certificate"]);
+    lab.run(&["vm", "list", "lab"]).complains(1, &["certificate"]);
+    lab.run(&["backup", "lab", "web1", "--datastore", "store"]).complains(1, &["certificate"]);
+    assert_eq!(lab.json(&["client", "show", "lab"])["certificate_sha256"], pinned);
+    assert!(lab.points().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_not_the_expected_one() {
     let lab = Lab::new().await;
     let other = "ab".repeat(32);
     let password = lab.text("password");

@@ -43,6 +43,27 @@ async fn an_interrupted_backup_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_twice_leaves_the_rest_to_the_server() {
+    let lab = Lab::new().await;
+    lab.set_up();
+    slow_export(&lab).await;
+    lab.fault(json!({ "kind": "stall_call", "method": "VM.destroy", "when": "before", "times": null })).await;
+    let mut backup = start(&lab, &["backup", "lab", "web1", "--datastore", "store"]);
+    tokio::task::block_in_place(|| backup.hear("web1: read"));
+    backup.signal("INT");
+    tokio::task::block_in_place(|| backup.hear("web1: cleanup"));
+    backup.signal("INT");
+    let left = tokio::task::block_in_place(|| backup.end()).complains(1, &["is still being cancelled"]);
+
+    lab.clear_faults().await;
+    let id = jobs(&lab, "backup")[0]["id"].as_str().unwrap().to_owned();
+    assert!(left.stderr.contains(&id), "{left:#?}");
+    lab.run(&["job", "watch", &id]).fails(1);
+    assert_eq!(jobs(&lab, "backup")[0]["state"], "cancelled");
+    lab.assert_clean(&["idle", "web1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_restore_leaves_the_pool_as_it_was() {
     let lab = Lab::new().await;
     lab.set_up();

@@ -23,7 +23,7 @@ pub(crate) const PASSWORD: &str = "xensim";
 /// All of it. Dropped in this order: the server before the pool, the pool before its files.
 pub(crate) struct Lab {
     server: Option<Running>,
-    pub(crate) sim: Sim,
+    sim: Option<Sim>,
     http: reqwest::Client,
     dir: TempDir,
 }
@@ -52,10 +52,24 @@ impl Lab {
         // Transfers look this often whether they are cancelled.
         config.progress_interval = Duration::from_millis(200);
         let sim = Sim::start(change(config)).await.unwrap();
-        let mut lab = Self { server: None, sim, http: reqwest::Client::builder().no_proxy().build().unwrap(), dir };
+        let mut lab =
+            Self { server: None, sim: Some(sim), http: reqwest::Client::builder().no_proxy().build().unwrap(), dir };
         std::fs::write(lab.path("password"), format!("{PASSWORD}\n")).unwrap();
         lab.start_server(&[]);
         lab
+    }
+
+    pub(crate) fn sim(&self) -> &Sim {
+        self.sim.as_ref().unwrap()
+    }
+
+    /// Another pool takes the address of the first one: what a client sees of it is another certificate.
+    pub(crate) async fn replace_pool(&mut self) {
+        let https = self.sim().host_https(0);
+        self.sim.take().unwrap().shutdown().await;
+        let mut config = Config::new(self.path("another-pool"));
+        config.hosts[0].https = https;
+        self.sim = Some(Sim::start(config).await.unwrap());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -115,7 +129,7 @@ impl Lab {
 
     /// `host:port` of the master's HTTPS.
     pub(crate) fn address(&self) -> String {
-        address(self.sim.https_url())
+        address(self.sim().https_url())
     }
 
     /// Backs `vm` up and gives the id of the point.
@@ -163,7 +177,7 @@ impl Lab {
     }
 
     pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let url = format!("{}/{path}", self.sim.control_url());
+        let url = format!("{}/{path}", self.sim().control_url());
         let mut request = self.http.request(method, &url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
@@ -207,7 +221,7 @@ impl Lab {
             params.insert(0, json!(session));
         }
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let url = format!("{}/jsonrpc", self.sim.http_url());
+        let url = format!("{}/jsonrpc", self.sim().http_url());
         let answer = self.http.post(url).body(call).send().await.unwrap().text().await.unwrap();
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert!(answer["error"].is_null(), "{method}: {answer:#}");
@@ -242,11 +256,11 @@ impl Lab {
 
     /// The administrator imports an XVA; gives the uuid of the new VM.
     pub(crate) async fn import(&self, xva: Vec<u8>) -> String {
-        let before: Vec<_> = self.sim.vms();
+        let before: Vec<_> = self.sim().vms();
         let session = self.login().await;
         let task = self.xapi(&session, "task.create", vec![json!("import"), json!("")]).await;
         let task_id = task.as_str().unwrap();
-        let url = format!("{}/import?session_id={session}&task_id={task_id}", self.sim.http_url());
+        let url = format!("{}/import?session_id={session}&task_id={task_id}", self.sim().http_url());
         let response = self.http.put(url).body(xva).send().await.unwrap();
         assert!(response.status().is_success());
         // The answer comes before the end.
@@ -255,7 +269,7 @@ impl Lab {
         }
         self.xapi(&session, "task.destroy", vec![task]).await;
         self.xapi(&session, "session.logout", Vec::new()).await;
-        let new: Vec<_> = self.sim.vms().into_iter().filter(|vm| !before.contains(vm)).collect();
+        let new: Vec<_> = self.sim().vms().into_iter().filter(|vm| !before.contains(vm)).collect();
         assert_eq!(new.len(), 1);
         new[0].0.clone()
     }

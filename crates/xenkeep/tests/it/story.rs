@@ -21,7 +21,7 @@ async fn a_vm_comes_back_beside_its_original_and_over_it() {
     // A pool and its certificate.
     let added = lab.add_client("lab", &lab.address()).ok();
     let pinned = added.stdout.replace(':', "").to_lowercase();
-    assert!(pinned.contains(lab.sim.certificate_sha256()), "{added:#?}");
+    assert!(pinned.contains(lab.sim().certificate_sha256()), "{added:#?}");
     let checked = lab.run(&["client", "check", "lab"]).ok();
     assert!(checked.stdout.contains("is in order"), "{checked:#?}");
 
