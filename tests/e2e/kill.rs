@@ -90,12 +90,13 @@ fn a_killed_restore_over_the_original_never_loses_the_vm() {
     let holds = [
         stream("stall_import", 5 * MIB),
         after("/import"),
+        before("/export_metadata"),
+        // The first metadata import is a dry run; the second one puts the new VM in the place of the old one.
+        before("/import_metadata"),
+        nth("/import_metadata", "before", 2),
+        nth("/import_metadata", "after", 2),
         before("VM.destroy"),
         after("VM.destroy"),
-        nth("VM.destroy", "before", 2),
-        nth("VM.destroy", "after", 2),
-        before("/import_metadata"),
-        after("/import_metadata"),
         before("VDI.destroy"),
         after("VDI.destroy"),
     ];

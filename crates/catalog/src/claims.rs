@@ -125,7 +125,8 @@ impl Catalog {
     }
 
     async fn has_waiting(&self) -> Result<bool, Error> {
-        let row = sqlx::query("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetch_optional(self.readers()).await?;
+        let row =
+            sqlx::query("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetch_optional(self.readers()).await?;
         Ok(row.is_some())
     }
 }

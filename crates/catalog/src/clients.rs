@@ -130,8 +130,11 @@ fn password_place(client: ClientId) -> String {
 }
 
 fn name_taken(name: &str, ready: bool) -> Problem {
-    let message =
-        if ready { format!("there is a client {name} already") } else { format!("client {name} is being added already") };
+    let message = if ready {
+        format!("there is a client {name} already")
+    } else {
+        format!("client {name} is being added already")
+    };
     Problem::new("client.exists", message).hint("choose another name").about(name)
 }
 

@@ -147,9 +147,12 @@ fn collision(new: &NewDatastore, name: &str, path: &str) -> Option<Problem> {
     }
     let (ours, theirs) = (Path::new(&new.path), Path::new(path));
     (ours.starts_with(theirs) || theirs.starts_with(ours)).then(|| {
-        Problem::new("datastore.path_taken", format!("{} overlaps with {path}, the directory of datastore {name}", new.path))
-            .hint("choose a directory of its own")
-            .about(path)
+        Problem::new(
+            "datastore.path_taken",
+            format!("{} overlaps with {path}, the directory of datastore {name}", new.path),
+        )
+        .hint("choose a directory of its own")
+        .about(path)
     })
 }
 

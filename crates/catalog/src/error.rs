@@ -92,13 +92,17 @@ impl Error {
                 problem.clone()
             }
             Self::LeaseLost(job) => Problem::new("job.lease_lost", self.to_string()).about(job.to_string()),
-            Self::Contradiction { job, .. } => Problem::new("job.contradiction", self.to_string()).about(job.to_string()),
+            Self::Contradiction { job, .. } => {
+                Problem::new("job.contradiction", self.to_string()).about(job.to_string())
+            }
             Self::Sealed(what) => Problem::new("catalog.sealed", self.to_string())
                 .hint("restore the database together with its key file")
                 .about(what.clone()),
             Self::WrongKey(path) | Self::KeyMissing(path) | Self::KeyMalformed(path) => {
                 Problem::new("catalog.key", self.to_string())
-                    .hint("put back the key file that belongs to this database; without it no password in it can be read")
+                    .hint(
+                        "put back the key file that belongs to this database; without it no password in it can be read",
+                    )
                     .about(path.display().to_string())
             }
             Self::KeyExposed { path, .. } => Problem::new("catalog.key_exposed", self.to_string())

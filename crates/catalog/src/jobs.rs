@@ -95,10 +95,8 @@ impl Catalog {
     /// Asks for the end of a job: a queued one ends at once, a running one is told by its next renewal.
     pub async fn cancel_job(&self, job: JobId, now: Timestamp) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        let row = sqlx::query("SELECT state FROM jobs WHERE id = $1")
-            .bind(job.to_string())
-            .fetch_optional(&mut *tx)
-            .await?;
+        let row =
+            sqlx::query("SELECT state FROM jobs WHERE id = $1").bind(job.to_string()).fetch_optional(&mut *tx).await?;
         let Some(row) = row else {
             let problem = names::not_found("job", &job.to_string(), &[], "xenkeep job list shows all jobs");
             return Err(Error::NotFound(problem));

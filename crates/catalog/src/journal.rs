@@ -35,7 +35,10 @@ impl Catalog {
         .execute(&mut *tx)
         .await?;
         if done.rows_affected() == 0 {
-            return Err(Error::Contradiction { job, what: format!("journal entry {} belongs to another job", entry.id) });
+            return Err(Error::Contradiction {
+                job,
+                what: format!("journal entry {} belongs to another job", entry.id),
+            });
         }
         Ok(tx.commit().await?)
     }

@@ -48,7 +48,8 @@ pub(crate) async fn append(tx: &mut Connection, job: JobId, lines: &[LogLine]) -
         }
         if number == MAX_LINES {
             let text = "the log is full, further lines are dropped";
-            insert(tx, job, number, &LogLine { level: LogLevel::Warning, text: text.to_owned(), ..line.clone() }).await?;
+            insert(tx, job, number, &LogLine { level: LogLevel::Warning, text: text.to_owned(), ..line.clone() })
+                .await?;
         } else {
             insert(tx, job, number, line).await?;
         }

@@ -20,9 +20,8 @@ pub(crate) fn ambiguous(noun: &str, prefix: &str, matches: &[String]) -> Problem
 
 /// The beginning of an id, made of hex digits (and, for uuids, hyphens), as it is stored; none if it can't be one.
 pub(crate) fn id_prefix(text: &str, longest: usize) -> Option<String> {
-    let fits = !text.is_empty()
-        && text.len() <= longest
-        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let fits =
+        !text.is_empty() && text.len() <= longest && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     fits.then(|| text.to_ascii_lowercase())
 }
 

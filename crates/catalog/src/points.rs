@@ -11,7 +11,7 @@ use crate::{Catalog, Error, names};
 const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
     size_bytes, new_bytes, stored_bytes, disks FROM points \
     WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) \
-    AND ($2 IS NULL OR client_id = $2 OR client_name = $2) \
+    AND ($2 IS NULL OR client_id = lower($2) OR client_name = $2) \
     AND ($3 IS NULL OR vm_uuid = lower($3) OR vm_name = $3) \
     AND ($4 IS NULL OR datastore_id = $4) \
     ORDER BY taken_ms DESC, id LIMIT $5";

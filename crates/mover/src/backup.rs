@@ -39,7 +39,7 @@ pub(crate) async fn back_up(cx: &JobContext, spec: &BackupSpec) -> Result<JobRes
     let repo = datastore::open(cx, &spec.datastore).await?;
     cx.info(format!("datastore {} opened at {}", spec.datastore.name, Path::new(&spec.datastore.path).display()));
     let session = Session::open(cx, &spec.client, spec.transport).await?;
-    let done = with_pool(cx, spec, &repo, &session).await;
+    let done = Box::pin(with_pool(cx, spec, &repo, &session)).await;
     session.close().await;
     done
 }

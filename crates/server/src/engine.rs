@@ -35,8 +35,8 @@ use xenkeep_api::JobId;
 use xenkeep_catalog::Catalog;
 
 pub use self::clock::{Clock, SystemClock};
-pub use self::content::{ContentReader, ContentSender};
 use self::content::Contents;
+pub use self::content::{ContentReader, ContentSender};
 use crate::{Error, Limits};
 
 /// How many changes a slow follower of jobs may lag behind before it has to look again.

@@ -95,8 +95,9 @@ impl Error {
             Self::LeaseLost(job) => Problem::new("job.lease_lost", self.to_string()).about(job.to_string()),
             Self::NoReader(job) => Problem::new("export.no_reader", self.to_string()).about(job.to_string()),
             Self::Random(_) => Problem::internal(self),
-            Self::ShuttingDown => Problem::new("server.shutting_down", self.to_string())
-                .hint("ask again when the server is up"),
+            Self::ShuttingDown => {
+                Problem::new("server.shutting_down", self.to_string()).hint("ask again when the server is up")
+            }
             Self::Catalog(error) => error.problem(),
             Self::DataDirInUse { path } => Problem::new("server.data_dir_in_use", self.to_string())
                 .hint("stop the other server, or give this one a directory of its own with --data")
@@ -105,9 +106,8 @@ impl Error {
                 .hint("leave out the switch that turns HTTPS off, or listen on 127.0.0.1"),
             Self::Listen { .. } => Problem { code: "server.listen".to_owned(), ..Problem::internal(self) }
                 .hint("choose another address or port with --listen"),
-            Self::DataDir { path, .. } => {
-                Problem { code: "server.data_dir".to_owned(), ..Problem::internal(self) }.about(path.display().to_string())
-            }
+            Self::DataDir { path, .. } => Problem { code: "server.data_dir".to_owned(), ..Problem::internal(self) }
+                .about(path.display().to_string()),
             Self::Tls(_) => Problem::new("server.tls", self.to_string())
                 .hint("look at the files in the directory tls below the data directory"),
         }

@@ -29,7 +29,8 @@ pub struct Server {
     url: String,
     certificate_sha256: Option<String>,
     handle: Handle<SocketAddr>,
-    listening: JoinHandle<std::io::Result<()>>,
+    /// None once it has been waited for.
+    listening: Option<JoinHandle<std::io::Result<()>>>,
     dir: DataDir,
 }
 
@@ -51,15 +52,15 @@ impl Server {
         let handle = Handle::new();
         let url = url(&identity, address);
         let certificate_sha256 = identity.as_ref().map(|identity| identity.sha256.clone());
-        let listening = serve(listener, identity, router, handle.clone())
-            .map_err(|source| Error::Listen { address, source })?;
+        let listening =
+            serve(listener, identity, router, handle.clone()).map_err(|source| Error::Listen { address, source })?;
         dir.announce(&ServerFile {
             url: url.clone(),
             pid: std::process::id(),
             certificate_sha256: certificate_sha256.clone(),
         })?;
         tracing::info!(%url, data_dir = %dir.path().display(), "listening");
-        Ok(Self { engine, address, url, certificate_sha256, handle, listening, dir })
+        Ok(Self { engine, address, url, certificate_sha256, handle, listening: Some(listening), dir })
     }
 
     /// The engine, from which movers lease their jobs.
@@ -93,17 +94,27 @@ impl Server {
     }
 
     /// Stops listening, ends what waits, waits for open requests (not for ever), and closes everything.
-    pub async fn shutdown(self) -> Result<(), Error> {
+    pub async fn shutdown(mut self) -> Result<(), Error> {
         self.dir.withdraw();
         self.handle.graceful_shutdown(Some(GRACE));
         self.engine.stopping().cancel();
-        match self.listening.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the listener ended with an error"),
-            Err(error) => tracing::error!(%error, "the listener broke down"),
+        if let Some(listening) = self.listening.take() {
+            match listening.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the listener ended with an error"),
+                Err(error) => tracing::error!(%error, "the listener broke down"),
+            }
         }
         self.engine.stop().await;
         Ok(())
+    }
+}
+
+impl Drop for Server {
+    /// The data directory is free from now on: nothing of ours may answer or decide any more.
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        self.engine.stopping().cancel();
     }
 }
 

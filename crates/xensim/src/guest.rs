@@ -130,7 +130,7 @@ async fn write_on(world: World, vm: Ref, spec: WriterSpec, stop: CancellationTok
         }
         due_bytes += spec.bytes_per_second as f64 * TICK.as_secs_f64();
         let disks = world.db.read(|t| writable_disks(t, &vm));
-        while due_bytes >= PAGE_BYTES as f64 && !disks.is_empty() {
+        while due_bytes >= PAGE_BYTES as f64 && !disks.is_empty() && !stop.is_cancelled() {
             due_bytes -= PAGE_BYTES as f64;
             let (uuid, size) = &disks[rng.random_range(0..disks.len())];
             let pages = size.saturating_sub(spec.from_byte) / PAGE_BYTES;

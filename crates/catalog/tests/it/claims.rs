@@ -151,11 +151,16 @@ async fn a_recovery_adds_the_points_that_were_not_seen_and_no_other_twice() {
         let recovery = catalog.claim(at(3), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
         assert_eq!(recovery.root, job.id);
         let report = good(JobResult::Recovered { undone: Vec::new(), points });
-        catalog.finish(recovery.id, recovery.fence, &report, at(4), &|_| {
-            Some(new_job(xenkeep_api::JobSpec::Recover { interrupted: job.id, client: None, datastore: Some(store) }))
-        })
-        .await
-        .unwrap();
+        catalog
+            .finish(recovery.id, recovery.fence, &report, at(4), &|_| {
+                Some(new_job(xenkeep_api::JobSpec::Recover {
+                    interrupted: job.id,
+                    client: None,
+                    datastore: Some(store),
+                }))
+            })
+            .await
+            .unwrap();
     }
     assert_eq!(catalog.points(&PointQuery::default(), 10).await.unwrap(), [two, one]);
     assert_eq!(catalog.job(job.id).await.unwrap().state, JobState::Interrupted);

@@ -145,7 +145,13 @@ pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobI
 }
 
 /// A finished backup, with its point.
-pub(crate) async fn add_point(catalog: &Catalog, id: &str, client: &Client, datastore: DatastoreId, taken: i64) -> Point {
+pub(crate) async fn add_point(
+    catalog: &Catalog,
+    id: &str,
+    client: &Client,
+    datastore: DatastoreId,
+    taken: i64,
+) -> Point {
     let claimed = run(catalog, backup(client.id, datastore)).await;
     let point = point(id, client, datastore, claimed.id, taken);
     let report = good(JobResult::Point { point: point.clone() });

@@ -91,12 +91,8 @@ async fn a_queued_one_is_cancelled_at_once_a_running_one_is_told() {
 async fn the_log_keeps_its_order_and_its_bounds() {
     let (catalog, _dir) = catalog().await;
     let job = run(&catalog, any_backup()).await;
-    let line = |n: usize| LogLine {
-        at: at(1),
-        level: LogLevel::Info,
-        step: "read".to_owned(),
-        text: format!("line {n}"),
-    };
+    let line =
+        |n: usize| LogLine { at: at(1), level: LogLevel::Info, step: "read".to_owned(), text: format!("line {n}") };
     let say = async |lines: &[LogLine]| {
         catalog.renew(job.id, job.fence, at(60), &Progress::default(), lines).await.unwrap();
     };

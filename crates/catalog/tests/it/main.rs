@@ -1,5 +1,7 @@
 //! The catalogue on real files.
 
+#![allow(clippy::unwrap_used)]
+
 mod claims;
 mod clients;
 mod datastores;

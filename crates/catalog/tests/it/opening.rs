@@ -17,7 +17,7 @@ async fn twice_brings_back_what_was_there() {
     catalog.close().await;
     for _ in 0..2 {
         let catalog = Catalog::open(dir.path()).await.unwrap();
-        assert_eq!(catalog.clients().await.unwrap(), [lab.clone()]);
+        assert_eq!(catalog.clients().await.unwrap(), std::slice::from_ref(&lab));
         assert_eq!(catalog.client_access(lab.id).await.unwrap().password.expose(), PASSWORD);
         catalog.close().await;
     }
@@ -81,7 +81,8 @@ async fn refuses_a_key_that_others_can_read_and_one_that_is_none() {
 #[tokio::test]
 async fn refuses_a_file_that_is_no_database_and_a_directory_that_is_not_there() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("xenkeep.db"), "not a database, but long enough to have a header of its own".repeat(20)).unwrap();
+    fs::write(dir.path().join("xenkeep.db"), "not a database, but long enough to have a header of its own".repeat(20))
+        .unwrap();
     let error = Catalog::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, Error::Database(_) | Error::Migration(_)), "{error:?}");
 

@@ -14,7 +14,7 @@ async fn are_listed_newest_first_and_filtered() {
 
     let query = async |query: PointQuery| catalog.points(&query, 10).await.unwrap();
     assert_eq!(query(PointQuery::default()).await, [new.clone(), other.clone(), old.clone()]);
-    assert_eq!(catalog.points(&PointQuery::default(), 1).await.unwrap(), [new.clone()]);
+    assert_eq!(catalog.points(&PointQuery::default(), 1).await.unwrap(), std::slice::from_ref(&new));
     let by_client = |client: String| PointQuery { client: Some(client), ..PointQuery::default() };
     assert_eq!(query(by_client("lab".to_owned())).await, [new.clone(), old.clone()]);
     assert_eq!(query(by_client(lab.id.to_string())).await, [new.clone(), old.clone()]);

@@ -50,7 +50,7 @@ pub(super) async fn read(
     cx.step("read");
     let counters = Arc::new(Counters::default());
     cx.board.watch_store(Arc::clone(&counters));
-    let options = WriteOptions { counters: Arc::clone(&counters), ..WriteOptions::default() };
+    let options = WriteOptions { counters: Arc::clone(&counters) };
     let writer = repo.begin(options).await.map_err(|error| problem::repo(&spec.datastore, &error))?;
     match export(cx, spec, session, snapshot, &writer).await {
         Ok((ova_xml, disks)) => Ok(Read { writer, counters, ova_xml, disks }),

@@ -34,13 +34,8 @@ pub(super) async fn reap(cx: &JobContext, session: &Session, (_, vm): &(VmRef, V
             continue;
         }
         cx.info(format!("an earlier run left snapshot {}: removing it", snapshot.name_label));
-        let made = SnapshotMade {
-            job,
-            vm_uuid: vm.uuid.clone(),
-            name: snapshot.name_label.clone(),
-            vdis: Vec::new(),
-            tasks: Vec::new(),
-        };
+        let made =
+            SnapshotMade { job, vm_uuid: vm.uuid.clone(), name: tag::label(job), vdis: Vec::new(), tasks: Vec::new() };
         // A leftover that can't be removed does not hinder a backup.
         if let Err(stop) = undo::snapshot(cx, session, made, None).await {
             cx.note(format!("snapshot {} can't be removed: {}", snapshot.name_label, stop.text()));

@@ -23,9 +23,13 @@ fn exported(job: JobId) -> Ova {
     vm.set("is_a_template", true);
     vm.set("other_config", other_config);
     ova.push("VM", "Ref:0", vm);
-    let vbd: Struct = [("uuid", "snapshot-vbd"), ("userdevice", "0"), ("VM", "Ref:0"), ("type", "Disk"), ("VDI", "Ref:3")].into_iter().collect();
+    let vbd: Struct =
+        [("uuid", "snapshot-vbd"), ("userdevice", "0"), ("VM", "Ref:0"), ("type", "Disk"), ("VDI", "Ref:3")]
+            .into_iter()
+            .collect();
     ova.push("VBD", "Ref:1", vbd);
-    let vif: Struct = [("uuid", "snapshot-vif"), ("device", "0"), ("VM", "Ref:0"), ("MAC", "aa:aa")].into_iter().collect();
+    let vif: Struct =
+        [("uuid", "snapshot-vif"), ("device", "0"), ("VM", "Ref:0"), ("MAC", "aa:aa")].into_iter().collect();
     ova.push("VIF", "Ref:2", vif);
     let mut vdi: Struct = [("uuid", "snapshot-vdi")].into_iter().collect();
     vdi.set("other_config", tags(job).collect::<Struct>());
@@ -77,7 +81,8 @@ fn the_original_is_itself_again() {
     let mut ova = exported(job);
     Identity::of(&point(job)).put_on(&mut ova);
     let vm = vm(&ova);
-    let texts = ["uuid", "name_label", "name_description", "ha_restart_priority", "snapshot_metadata"].map(|field| vm.text(field).unwrap());
+    let texts = ["uuid", "name_label", "name_description", "ha_restart_priority", "snapshot_metadata"]
+        .map(|field| vm.text(field).unwrap());
     assert_eq!(texts, ["vm-uuid", "web1", "shop", "restart", ""]);
     assert_eq!((vm.int("order"), vm.int("start_delay"), vm.flag("is_a_template")), (Some(3), Some(7), Some(false)));
     assert_eq!(ova.of_class("VBD").next().unwrap().text("uuid"), "vm-vbd");

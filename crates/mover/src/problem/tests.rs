@@ -25,7 +25,10 @@ fn a_changed_certificate_shows_both_fingerprints_and_says_what_to_do() {
     let error = xapi::Error::CertificateChanged { address: "pool.example:443".into(), expected, found };
     let problem = pool(&client(), &error);
     assert_eq!(problem.code, "pool.certificate_changed");
-    assert!(problem.message.contains(&expected.to_string()) && problem.message.contains(&found.to_string()), "{problem}");
+    assert!(
+        problem.message.contains(&expected.to_string()) && problem.message.contains(&found.to_string()),
+        "{problem}"
+    );
     assert!(problem.hint.unwrap().contains("add it again"));
 }
 
@@ -72,7 +75,9 @@ fn no_password_gets_into_a_text() {
 
 #[test]
 fn sizes_are_for_people() {
-    for (size, text) in [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (u64::MAX, "16384.0 PiB")] {
+    for (size, text) in
+        [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (u64::MAX, "16384.0 PiB")]
+    {
         assert_eq!(bytes(size), text);
     }
 }

@@ -29,7 +29,7 @@ pub(super) async fn restore(cx: &JobContext, session: &Session, point: &OpenPoin
     match cx.or_cancelled(original(session, &point.file.vm.id)).await? {
         Some(old) => {
             check(&old.1)?;
-            replace(cx, session, point, sr, old).await
+            Box::pin(replace(cx, session, point, sr, old)).await
         }
         None => {
             cx.info(format!("VM {} is no longer on the pool: it is restored as it was", point.file.vm.id));

@@ -26,7 +26,8 @@ pub(super) async fn remove(
     entry: Option<Uuid>,
 ) -> Result<Vec<String>, Stop> {
     tasks::sweep(session, made.job, &made.tasks).await?;
-    if made.vdis.is_empty() {
+    let unfinished = made.vdis.is_empty();
+    if unfinished {
         wait_until_made(session, &made).await?;
     }
     let mut undone = Vec::new();
@@ -45,9 +46,12 @@ pub(super) async fn remove(
             Err(error) => return Err(session.stop(&error)),
         }
     }
-    for vdi in disks::marked(session, made.job).await? {
-        if !made.vdis.contains(&vdi) {
-            made.vdis.push(vdi);
+    // Where the disks were written down there is no need to look through all of the pool.
+    if unfinished {
+        for vdi in disks::marked(session, made.job).await? {
+            if !made.vdis.contains(&vdi) {
+                made.vdis.push(vdi);
+            }
         }
     }
     for vdi in &made.vdis {
@@ -58,20 +62,32 @@ pub(super) async fn remove(
     Ok(undone)
 }
 
-/// Snapshots that are ours: by a name that has the job's id in it, and by whose they are.
+/// Snapshots that are ours: they bear the job's mark; or, if we died before it was put on, no mark at all and a name that
+/// has the job's id in it.
 async fn find(session: &Session, made: &SnapshotMade) -> Result<Vec<(VmRef, Vm)>, Stop> {
-    let named: Vec<VmRef> = session.pool.call("VM.get_by_name_label", params![made.name]).await.or_stop(session)?;
+    let label = tag::label(made.job);
+    let mut candidates: Vec<VmRef> =
+        session.pool.call("VM.get_by_name_label", params![label]).await.or_stop(session)?;
+    match session.pool.vm_by_uuid(&made.vm_uuid).await {
+        Ok((_, vm)) => candidates.extend(vm.snapshots),
+        Err(error) if error.is_gone() => {}
+        Err(error) => return Err(session.stop(&error)),
+    }
+    candidates.sort();
+    candidates.dedup();
     let mut ours = Vec::new();
-    for vm in named {
+    for vm in candidates {
         let record: Vm = match session.pool.record(&vm).await {
             Ok(record) => record,
             Err(error) if error.is_gone() => continue,
             Err(error) => return Err(session.stop(&error)),
         };
-        if !record.is_a_snapshot {
-            continue;
-        }
-        if tag::is_of_job(&record.other_config, made.job) || is_of_vm(session, &record, &made.vm_uuid).await? {
+        let is_ours = record.is_a_snapshot
+            && match record.other_config.get(tag::JOB) {
+                Some(_) => tag::is_of_job(&record.other_config, made.job),
+                None => record.name_label == label && is_of_vm(session, &record, &made.vm_uuid).await?,
+            };
+        if is_ours {
             ours.push((vm, record));
         }
     }

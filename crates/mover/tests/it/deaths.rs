@@ -5,7 +5,7 @@ use xenkeep_api::*;
 use crate::{
     desk::Strike,
     rig::{Machine, Rig},
-    tap::{Cut, Moment, Tap},
+    tap::{At, Cut, Moment, Tap},
 };
 
 /// A rig whose mover reaches the pool through a tap.
@@ -18,7 +18,16 @@ async fn tapped() -> (Rig, Tap) {
 
 /// Runs a job whose mover dies at that call, then recovers. False when the job ended before.
 async fn die_at_call(rig: &Rig, tap: &Tap, spec: JobSpec, call: usize, moment: Moment) -> bool {
-    tap.plan(call, moment, Cut::Freeze);
+    let died = kill_at(rig, tap, spec, At::Call(call), moment).await;
+    if let Some(id) = died {
+        rig.recover(id).await;
+    }
+    died.is_some()
+}
+
+/// Runs a job whose mover dies at that call. None when the job ended before.
+async fn kill_at(rig: &Rig, tap: &Tap, spec: JobSpec, at: At, moment: Moment) -> Option<JobId> {
+    tap.plan(at, moment, Cut::Freeze);
     let job = rig.job(spec);
     let id = job.id;
     rig.desk.queue(job);
@@ -32,10 +41,7 @@ async fn die_at_call(rig: &Rig, tap: &Tap, spec: JobSpec, call: usize, moment: M
     };
     machine.kill();
     tap.no_plan();
-    if died {
-        rig.recover(id).await;
-    }
-    died
+    died.then_some(id)
 }
 
 async fn die_at(rig: &Rig, spec: JobSpec, strike: Strike) -> (bool, Vec<Point>) {
@@ -211,16 +217,86 @@ async fn of_a_connection_at_any_call_costs_at_most_the_job() {
         rig.scribble(&point.vm_uuid, 0, turn as u64 + 1).await;
         let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
         let moment = if turn % 2 == 0 { Moment::After } else { Moment::Before };
-        tap.plan(call, moment, Cut::Break);
+        tap.plan(At::Call(call), moment, Cut::Break);
         let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
         let calls = tap.no_plan();
         if !rig.desk.journal(id).is_empty() {
             rig.recover(id).await;
         }
-        let when = format!("after a break {moment:?} {}, {:?}", calls.get(call - 1).map_or("nothing", String::as_str), report.problem);
+        let when = format!(
+            "after a break {moment:?} {}, {:?}",
+            calls.get(call - 1).map_or("nothing", String::as_str),
+            report.problem
+        );
         exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &when).await;
         if calls.len() < call {
             break;
         }
+    }
+}
+
+/// The pool itself fails in the middle of the swap: the old record is gone, the new one not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_mover_and_pool_in_the_middle_of_a_swap_brings_the_old_vm_back() {
+    let (rig, tap) = tapped().await;
+    let admin = rig.admin().await;
+    let point = rig.backup("web1").await;
+    rig.scribble(&point.vm_uuid, 0, 3).await;
+    let (old, _) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    // A snapshot has the same seed for MACs; it must not stand in the way.
+    let task = admin.vm_snapshot(&old, "before the upgrade", &[]).await.unwrap();
+    admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
+    let (before, content) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+    rig.desk.strike(Strike::AfterJournal(5));
+    let (id, report) = rig.run_or_die(rig.restore_spec(&point, Placement::Overwrite)).await;
+    assert!(rig.desk.no_strike(), "{report:#?}");
+    assert_eq!(rig.desk.journal(id)[0].what["made"], "swap");
+    admin.vm_destroy(&old).await.unwrap();
+    let (undone, _) = rig.recover(id).await;
+    assert!(undone.iter().any(|line| line.contains("brought back")), "{undone:?}");
+    let after = rig.state().await;
+    after.assert_same_as(&before, "after the recovery");
+    let (vm, was) = (after.vm(&point.vm_uuid).unwrap(), before.vm(&point.vm_uuid).unwrap());
+    assert_eq!((vm.macs(), vm.disks()), (was.macs(), was.disks()));
+    assert_eq!(rig.contents(&point.vm_uuid).await, content);
+    drop(tap);
+}
+
+/// The VM that took the place is not what it should be.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_faulty_new_vm_in_place_brings_the_old_one_back() {
+    let (rig, tap) = tapped().await;
+    let admin = rig.admin().await;
+    let point = rig.backup("web1").await;
+    rig.scribble(&point.vm_uuid, 0, 3).await;
+    let (before, content) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+    let spec = rig.restore_spec(&point, Placement::Overwrite);
+    // The first thing that is asked for after the swap.
+    let id = kill_at(&rig, &tap, spec, At::Method("task.get_all_records"), Moment::Before).await.expect("it dies");
+    let (_, new) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    admin.vif_destroy(&new.vifs[0]).await.unwrap();
+    rig.recover(id).await;
+    let after = rig.state().await;
+    after.assert_same_as(&before, "after the recovery");
+    assert_eq!(after.vm(&point.vm_uuid).unwrap().macs(), before.vm(&point.vm_uuid).unwrap().macs());
+    assert_eq!(rig.contents(&point.vm_uuid).await, content);
+}
+
+/// Transfers are no calls: die before they begin, and when the pool has taken them.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_restore_over_the_original_at_any_transfer() {
+    let (rig, tap) = tapped().await;
+    let point = rig.backup("web1").await;
+    let new = rig.contents(&point.vm_uuid).await;
+    let paths = ["PUT /import", "PUT /import_metadata", "GET /export_metadata"];
+    for (turn, (path, moment)) in
+        paths.into_iter().flat_map(|path| [(path, Moment::Before), (path, Moment::After)]).enumerate()
+    {
+        rig.scribble(&point.vm_uuid, 0, turn as u64 + 1).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        let spec = rig.restore_spec(&point, Placement::Overwrite);
+        let id = kill_at(&rig, &tap, spec, At::Method(path), moment).await.expect("it dies");
+        rig.recover(id).await;
+        exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &format!("after death {moment:?} {path}")).await;
     }
 }

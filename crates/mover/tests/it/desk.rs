@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,7 +46,6 @@ struct State {
     reports: HashMap<JobId, JobReport>,
     logs: HashMap<JobId, Vec<LogLine>>,
     progress: HashMap<JobId, Progress>,
-    steps: HashMap<JobId, Vec<String>>,
     cancelled: HashSet<JobId>,
     cancel_at_step: Option<&'static str>,
     cancel_at_journal: Option<usize>,
@@ -117,10 +119,6 @@ impl Desk {
 
     pub(crate) fn log(&self, job: JobId) -> Vec<LogLine> {
         self.lock().logs.get(&job).cloned().unwrap_or_default()
-    }
-
-    pub(crate) fn steps(&self, job: JobId) -> Vec<String> {
-        self.lock().steps.get(&job).cloned().unwrap_or_default()
     }
 
     pub(crate) fn read(&self, job: JobId) -> mpsc::Receiver<Result<bytes::Bytes, Problem>> {
@@ -246,10 +244,6 @@ impl Leases for Desk {
             let mut state = self.lock();
             state.check(job, fence)?;
             state.logs.entry(job).or_default().extend(log);
-            let steps = state.steps.entry(job).or_default();
-            if steps.last() != Some(&progress.step) {
-                steps.push(progress.step.clone());
-            }
             state.progress.insert(job, progress.clone());
             if state.cancel_at_step.is_some_and(|step| step == progress.step) {
                 state.cancel_at_step = None;
@@ -310,5 +304,67 @@ impl Leases for Desk {
         let mut state = self.lock();
         state.check(job, fence)?;
         state.readers.remove(&job).map(ContentSink::new).ok_or(LeaseError::NoReader)
+    }
+}
+
+/// A mover's own line to the desk. Once it is cut nothing comes back: threads of a mover that is being killed may run on
+/// for an instant, and must not take the job that is meant for its successor.
+pub(crate) struct Line {
+    desk: Arc<Desk>,
+    is_cut: AtomicBool,
+}
+
+impl Line {
+    pub(crate) fn to(desk: &Arc<Desk>) -> Self {
+        Self { desk: Arc::clone(desk), is_cut: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+    }
+
+    async fn whole(&self) -> &Desk {
+        if self.is_cut.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        &self.desk
+    }
+}
+
+#[async_trait]
+impl Leases for Line {
+    async fn lease(&self) -> Result<Option<LeasedJob>, LeaseError> {
+        let leased = self.whole().await.lease().await?;
+        if let Some(job) = leased.clone().filter(|_| self.is_cut.load(Ordering::SeqCst)) {
+            self.desk.queue(job);
+        }
+        self.whole().await;
+        Ok(leased)
+    }
+
+    async fn renew(
+        &self,
+        job: JobId,
+        fence: i64,
+        progress: &Progress,
+        log: Vec<LogLine>,
+    ) -> Result<Directive, LeaseError> {
+        self.whole().await.renew(job, fence, progress, log).await
+    }
+
+    async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {
+        self.whole().await.journal_write(job, fence, entry).await
+    }
+
+    async fn journal_clear(&self, job: JobId, fence: i64, entry: Uuid) -> Result<(), LeaseError> {
+        self.whole().await.journal_clear(job, fence, entry).await
+    }
+
+    async fn finish(&self, job: JobId, fence: i64, report: &JobReport) -> Result<(), LeaseError> {
+        self.whole().await.finish(job, fence, report).await
+    }
+
+    async fn content(&self, job: JobId, fence: i64) -> Result<ContentSink, LeaseError> {
+        self.whole().await.content(job, fence).await
     }
 }

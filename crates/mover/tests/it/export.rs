@@ -42,10 +42,11 @@ async fn a_disk_comes_out_byte_by_byte() {
         assert_eq!(report.result, Some(JobResult::Export { bytes: size, sha256: sum.clone() }));
         assert_eq!(report.progress.done_bytes, size);
     }
-    let (_, report) = export(&rig, &point, ExportFormat::Raw, Some("7")).await;
-    assert_eq!(code_of(&report), "export.disk_unknown");
-    let (_, report) = export(&rig, &point, ExportFormat::Raw, None).await;
-    assert_eq!(code_of(&report), "export.disk_missing");
+    for (disk, code) in [(Some("7".to_owned()), "export.disk_unknown"), (None, "export.disk_missing")] {
+        let spec =
+            JobSpec::Export { datastore: rig.datastore.id, point: point.id.clone(), format: ExportFormat::Raw, disk };
+        assert_eq!(code_of(&rig.run(spec).await.1), code);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,10 +44,12 @@ async fn beside_a_name_that_is_taken_or_missing_is_refused() {
 async fn a_started_vm_reports_its_address() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "online") else {
+    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "online")
+    else {
         unreachable!()
     };
-    let vm = rig.restore(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let vm =
+        rig.restore(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
     assert_eq!(vm.power_state, PowerState::Running);
     assert_eq!(vm.addresses.len(), 1, "{vm:?}");
 }
@@ -57,10 +59,12 @@ async fn a_vm_that_does_not_start_is_restored_all_the_same() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
     rig.sim.faults().arm(Fault::new(FaultKind::FailStart));
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "offline") else {
+    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "offline")
+    else {
         unreachable!()
     };
-    let (_, report) = rig.run(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let (_, report) =
+        rig.run(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
     assert_eq!((report.state, report.warnings[0].code.as_str()), (JobState::Warning, "restore.not_started"));
     assert_eq!(vm_of(&report).unwrap().power_state, PowerState::Halted);
 }
@@ -222,8 +226,11 @@ async fn snapshots_of_the_user_and_disks_that_came_later_are_not_touched() {
     let task = admin.vm_snapshot(&vm, "before the upgrade", &[]).await.unwrap();
     admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
     let (sr, _) = admin.default_sr().await.unwrap().unwrap();
-    let new = xapi::NewVdi { sr, name_label: "photos".into(), virtual_size_bytes: 2 << 20, ..Default::default() };
-    let vdi = admin.vdi_create(&new).await.unwrap();
+    let new = serde_json::json!({
+        "SR": sr, "name_label": "photos", "virtual_size": 2 << 20, "type": "user", "sharable": false, "read_only": false,
+        "other_config": {},
+    });
+    let vdi: xapi::VdiRef = admin.call("VDI.create", xapi::params![new]).await.unwrap();
     let place = xapi::NewVbd {
         vm,
         vdi: vdi.clone(),

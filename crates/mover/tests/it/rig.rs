@@ -17,7 +17,7 @@ use xensim::{
     config::{DiskConfig, HostConfig, SrConfig, SrKind, VmConfig},
 };
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Line};
 
 const MIB: u64 = 1 << 20;
 const PASSWORD: &str = "xensim";
@@ -34,6 +34,7 @@ pub(crate) struct Rig {
 /// A mover on threads of its own.
 pub(crate) struct Machine {
     runtime: tokio::runtime::Runtime,
+    line: Arc<Line>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -46,15 +47,17 @@ impl Machine {
             guest_wait: Duration::from_secs(20),
             ..MoverConfig::default()
         };
-        let mover = Mover::new(Arc::<Desk>::clone(desk), config);
+        let line = Arc::new(Line::to(desk));
+        let mover = Mover::new(Arc::<Line>::clone(&line), config);
         let shutdown = CancellationToken::new();
         let token = shutdown.clone();
         let running = runtime.spawn(async move { mover.run(token).await });
-        Self { runtime, shutdown, running }
+        Self { runtime, line, shutdown, running }
     }
 
     /// Pulls the plug: nothing of it runs on.
     pub(crate) fn kill(self) {
+        self.line.cut();
         self.runtime.shutdown_background();
     }
 
@@ -389,6 +392,10 @@ async fn http_get(url: &str) -> Vec<u8> {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let body = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-    assert!(answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     answer.split_off(body)
 }

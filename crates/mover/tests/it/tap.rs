@@ -1,7 +1,7 @@
 //! A wire between mover and pool that can be cut at any call.
 //!
-//! Calls (`POST`) are counted; at the chosen one the mover is struck dead, or its connection cut, before the call reaches
-//! the pool or after the pool has done it and before the mover hears.
+//! Calls are counted, transfers too; at the chosen one the mover is struck dead, or its connection cut, before the call
+//! reaches the pool, or after the pool has done it and before the mover hears.
 
 use std::{
     net::SocketAddr,
@@ -30,9 +30,18 @@ pub(crate) enum Cut {
     Break,
 }
 
+/// Which call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// The one of that number, from 1.
+    Call(usize),
+    /// The first of that method, or of that path.
+    Method(&'static str),
+}
+
 #[derive(Clone, Copy)]
 struct Plan {
-    call: usize,
+    at: At,
     moment: Moment,
     cut: Cut,
 }
@@ -69,11 +78,11 @@ impl Tap {
         Self { address, shared }
     }
 
-    /// Counts from now on; cuts at call number `call` (from 1).
-    pub(crate) fn plan(&self, call: usize, moment: Moment, cut: Cut) {
+    /// Counts from now on; cuts at that call.
+    pub(crate) fn plan(&self, at: At, moment: Moment, cut: Cut) {
         self.shared.calls.lock().unwrap().clear();
         *self.shared.frozen.lock().unwrap() = false;
-        *self.shared.plan.lock().unwrap() = Some(Plan { call, moment, cut });
+        *self.shared.plan.lock().unwrap() = Some(Plan { at, moment, cut });
     }
 
     /// Cuts no more; the methods called since [`Tap::plan`].
@@ -101,7 +110,10 @@ impl Shared {
     fn count(&self, method: String) -> Option<Plan> {
         let mut calls = self.calls.lock().unwrap();
         calls.push(method);
-        self.plan.lock().unwrap().filter(|plan| plan.call == calls.len())
+        self.plan.lock().unwrap().filter(|plan| match plan.at {
+            At::Call(number) => number == calls.len(),
+            At::Method(wanted) => calls.last().is_some_and(|method| method == wanted),
+        })
     }
 
     async fn cut(&self, cut: Cut) {
@@ -117,9 +129,7 @@ async fn relay(mut mover: TcpStream, mut pool: TcpStream, shared: &Shared) -> st
     loop {
         let Some(request) = message(&mut mover).await? else { return Ok(()) };
         if !request.starts_with(b"POST") {
-            pool.write_all(&request).await?;
-            tokio::io::copy_bidirectional(&mut mover, &mut pool).await?;
-            return Ok(());
+            return transfer(mover, pool, &request, shared).await;
         }
         let plan = shared.count(method(&request));
         if let Some(plan) = plan.filter(|plan| plan.moment == Moment::Before) {
@@ -134,6 +144,33 @@ async fn relay(mut mover: TcpStream, mut pool: TcpStream, shared: &Shared) -> st
         }
         mover.write_all(&answer).await?;
     }
+}
+
+/// Bytes both ways. Those of an upload reach the pool in whole, though the mover never hears what became of them.
+async fn transfer(mut mover: TcpStream, mut pool: TcpStream, request: &[u8], shared: &Shared) -> std::io::Result<()> {
+    let plan = shared.count(path(request));
+    if let Some(plan) = plan.filter(|plan| plan.moment == Moment::Before) {
+        shared.cut(plan.cut).await;
+        return Ok(());
+    }
+    pool.write_all(request).await?;
+    let (mut from_mover, mut to_mover) = mover.split();
+    let (mut from_pool, mut to_pool) = pool.split();
+    let up = async {
+        tokio::io::copy(&mut from_mover, &mut to_pool).await?;
+        to_pool.shutdown().await
+    };
+    let down = async {
+        tokio::io::copy(&mut from_pool, &mut to_mover).await?;
+        match plan {
+            Some(plan) => {
+                shared.cut(plan.cut).await;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+            None => to_mover.shutdown().await,
+        }
+    };
+    tokio::try_join!(up, down).map(drop)
 }
 
 /// A head, with the body that its Content-Length announces. The body of anything but a call is left to be streamed.
@@ -165,4 +202,10 @@ fn method(request: &[u8]) -> String {
     let text = String::from_utf8_lossy(request);
     let rest = text.split("\"method\":\"").nth(1).unwrap_or_default();
     rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// `PUT /import_metadata`
+fn path(request: &[u8]) -> String {
+    let text = String::from_utf8_lossy(request);
+    text.split(['?', '\r']).next().unwrap_or_default().trim_end_matches(" HTTP/1.0").to_owned()
 }

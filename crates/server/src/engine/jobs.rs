@@ -67,7 +67,9 @@ impl Engine {
             self.changed(job);
             let problem = Problem::new("job.too_slow", format!("job {job} has not ended in time and was cancelled"));
             return Err(Error::Timeout(
-                problem.hint("see whether a mover is running and the pool answers, then try again").about(job.to_string()),
+                problem
+                    .hint("see whether a mover is running and the pool answers, then try again")
+                    .about(job.to_string()),
             ));
         };
         let job = ended?;
@@ -169,9 +171,12 @@ pub(super) fn failure(job: &Job) -> Problem {
     let about = job.id.to_string();
     match (&job.problem, job.state) {
         (Some(problem), _) => problem.clone(),
-        (None, JobState::Cancelled) => Problem::new("job.cancelled", format!("job {} was cancelled", job.id)).about(about),
+        (None, JobState::Cancelled) => {
+            Problem::new("job.cancelled", format!("job {} was cancelled", job.id)).about(about)
+        }
         (None, JobState::Interrupted) => {
-            Problem::new("job.interrupted", format!("job {} was interrupted: its mover went silent", job.id)).about(about)
+            Problem::new("job.interrupted", format!("job {} was interrupted: its mover went silent", job.id))
+                .about(about)
         }
         (None, _) => Problem::new("job.failed", format!("job {} failed without saying why", job.id)).about(about),
     }

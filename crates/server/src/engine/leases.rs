@@ -124,8 +124,7 @@ impl Engine {
             Some(point) => Some(catalog.find_point(point).await?),
             None => None,
         };
-        let journal =
-            if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
+        let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         Ok(LeasedJob { id: claimed.id, fence: claimed.fence, spec: claimed.spec, client, datastore, point, journal })
     }
 

@@ -125,10 +125,27 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in ["pool", "pool.example.org", "10.0.0.1", "10.0.0.1:8443", "pool:80", "fe80::1", "[fe80::1]:443", "::1"] {
+        for good in
+            ["pool", "pool.example.org", "10.0.0.1", "10.0.0.1:8443", "pool:80", "fe80::1", "[fe80::1]:443", "::1"]
+        {
             assert!(check_address(good).is_ok(), "{good}");
         }
-        for bad in ["", ":", ":80", "pool:", "pool:0", "pool:x", "pool:65536", "http://pool", "pool/x", "a b", "u@pool", "[::1", "-v", "x\r\nHost: y"] {
+        for bad in [
+            "",
+            ":",
+            ":80",
+            "pool:",
+            "pool:0",
+            "pool:x",
+            "pool:65536",
+            "http://pool",
+            "pool/x",
+            "a b",
+            "u@pool",
+            "[::1",
+            "-v",
+            "x\r\nHost: y",
+        ] {
             assert!(check_address(bad).is_err(), "{bad:?}");
         }
     }

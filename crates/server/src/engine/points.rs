@@ -20,7 +20,12 @@ impl Engine {
         let points = self.0.catalog.points(&query, LISTED_AT_MOST).await?;
         // A client that has no points, or that is gone but has some, is no mistake; one that never was, is.
         if let (true, Some(client)) = (points.is_empty(), &filter.client)
-            && self.0.catalog.points(&PointQuery { client: Some(client.clone()), ..PointQuery::default() }, 1).await?.is_empty()
+            && self
+                .0
+                .catalog
+                .points(&PointQuery { client: Some(client.clone()), ..PointQuery::default() }, 1)
+                .await?
+                .is_empty()
         {
             self.client(client).await?;
         }

@@ -44,13 +44,7 @@ fn may_recover(job: &QueueEntry, running: &[QueueEntry]) -> bool {
     !running.iter().any(|other| Class::of(other.kind) != Class::Short && same_client(job, other))
 }
 
-fn may_move(
-    now: Timestamp,
-    limits: &Limits,
-    job: &QueueEntry,
-    waiting: &[QueueEntry],
-    running: &[QueueEntry],
-) -> bool {
+fn may_move(now: Timestamp, limits: &Limits, job: &QueueEntry, waiting: &[QueueEntry], running: &[QueueEntry]) -> bool {
     let data = |other: &&QueueEntry| Class::of(other.kind) == Class::Data;
     if running.iter().filter(data).count() >= limits.jobs {
         return false;

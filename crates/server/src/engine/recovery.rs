@@ -59,8 +59,8 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
     let state = ended.job.state;
     if ended.job.spec.kind() != JobKind::Recover {
         // An interrupted backup may have written a restore point without a word; a restore is asked to look, too.
-        let interrupted = state == JobState::Interrupted
-            && matches!(ended.job.spec.kind(), JobKind::Backup | JobKind::Restore);
+        let interrupted =
+            state == JobState::Interrupted && matches!(ended.job.spec.kind(), JobKind::Backup | JobKind::Restore);
         // Whoever ended by itself and left something could not remove it a moment ago: it helps to wait.
         let start = (state != JobState::Interrupted).then(|| later(now, limits.recover_again));
         return (interrupted || ended.open_journal).then(|| recovery(ended, 0, start));

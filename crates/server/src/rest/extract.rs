@@ -36,7 +36,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 fn json_refusal(rejection: &JsonRejection) -> Refusal {
     let problem = match rejection {
-        // The rejection's text names the place; it quotes keys, not values of strings.
+        // The text may quote what was sent. It goes back to who sent it, and into no log.
         JsonRejection::JsonDataError(_) => Problem::new("request.invalid", one_line(&rejection.body_text())),
         JsonRejection::JsonSyntaxError(_) => Problem::new("request.not_json", one_line(&rejection.body_text())),
         JsonRejection::MissingJsonContentType(_) => {

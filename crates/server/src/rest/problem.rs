@@ -61,8 +61,9 @@ impl IntoResponse for Refusal {
 }
 
 pub(crate) fn no_token() -> Refusal {
-    let problem = Problem::new("auth.no_token", "this call asks for a token")
-        .hint("send the header Authorization: Bearer <token>; the first token lies in the file token of the data directory");
+    let problem = Problem::new("auth.no_token", "this call asks for a token").hint(
+        "send the header Authorization: Bearer <token>; the first token lies in the file token of the data directory",
+    );
     Refusal::new(StatusCode::UNAUTHORIZED, problem)
 }
 

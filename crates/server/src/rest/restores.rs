@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use xenkeep_api::{RestoreRequest, Job};
+use xenkeep_api::{Job, RestoreRequest};
 
 use super::App;
 use super::extract::Json;

@@ -23,7 +23,7 @@ async fn is_added_once_a_login_has_worked() {
     assert_eq!((added.name.as_str(), added.pool.as_ref()), ("lab", Some(&mover::pool())));
     assert_eq!(added.certificate_sha256, mover::pool().certificate_sha256);
 
-    assert_eq!(rig.get::<Vec<Client>>("/clients").await, [added.clone()]);
+    assert_eq!(rig.get::<Vec<Client>>("/clients").await, std::slice::from_ref(&added));
     assert_eq!(rig.get::<Client>("/clients/lab").await, added);
     assert_eq!(rig.get::<Client>(&format!("/clients/{}", added.id)).await, added);
     assert_eq!(rig.get::<Vec<PoolVm>>("/clients/lab/vms").await[0].name, "web");

@@ -1,5 +1,7 @@
 //! The server over real sockets, with movers made of a few lines.
 
+#![allow(clippy::unwrap_used)]
+
 mod auth;
 mod clients;
 mod content;

@@ -65,7 +65,8 @@ async fn a_restore_that_makes_no_sense_is_refused() {
         refused(rig.post("/restores", request).await, status, code).await;
     }
     assert_eq!(rig.send(Method::DELETE, "/clients/lab").await.status(), StatusCode::NO_CONTENT);
-    let problem = refused(rig.post("/restores", with("start", json!(false))).await, StatusCode::CONFLICT, "client.gone").await;
+    let problem =
+        refused(rig.post("/restores", with("start", json!(false))).await, StatusCode::CONFLICT, "client.gone").await;
     assert!(problem.message.contains("lab"), "{problem:?}");
 }
 

@@ -24,8 +24,7 @@ async fn speaks_https_with_a_certificate_of_its_own_that_stays() {
         let pem = std::fs::read(dir.path().join("tls/cert.pem")).unwrap();
         let der = CertificateDer::from_pem_slice(&pem).unwrap();
         let sha256 = hex::encode(digest(&SHA256, &der));
-        let told: Value =
-            serde_json::from_slice(&std::fs::read(dir.path().join("server.json")).unwrap()).unwrap();
+        let told: Value = serde_json::from_slice(&std::fs::read(dir.path().join("server.json")).unwrap()).unwrap();
         assert_eq!(told["certificate_sha256"], sha256.as_str());
         assert_eq!(told["url"], server.url());
         assert_eq!(server.certificate_sha256(), Some(sha256.as_str()));

@@ -8,11 +8,17 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
+
+/// How long a client may wait before its first bytes, and between them (xapi: `xapi_globs.ml`).
+pub(super) const FIRST_READ: Duration = Duration::from_secs(10);
+/// How long the handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// How long we go on reading what a client sends after we have answered for the last time.
 const LINGER: Duration = Duration::from_secs(1);
@@ -27,8 +33,8 @@ pub(super) struct Conn {
     io: Io,
     /// Bytes that were read already, but belong to what comes next.
     pub(super) ahead: BytesMut,
-    /// Whether the status line of the present answer is out.
-    pub(super) answered: bool,
+    /// Whether the client said nothing when it should have begun.
+    pub(super) silent: bool,
 }
 
 impl Conn {
@@ -36,9 +42,15 @@ impl Conn {
     pub(super) async fn accept(stream: TcpStream, tls: &TlsAcceptor) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let mut first = [0];
-        let encrypted = stream.peek(&mut first).await? == 1 && first[0] == TLS_HANDSHAKE;
-        let io = if encrypted { Io::Tls(Box::new(tls.accept(stream).await?)) } else { Io::Plain(stream) };
-        Ok(Self { io, ahead: BytesMut::new(), answered: false })
+        let peeked = timeout(FIRST_READ, stream.peek(&mut first)).await;
+        let silent = peeked.is_err();
+        let encrypted = matches!(peeked, Ok(Ok(1)) if first[0] == TLS_HANDSHAKE);
+        let io = if encrypted {
+            Io::Tls(Box::new(timeout(HANDSHAKE, tls.accept(stream)).await??))
+        } else {
+            Io::Plain(stream)
+        };
+        Ok(Self { io, ahead: BytesMut::new(), silent })
     }
 
     /// Reads more into `ahead`; 0 at the end of the stream.
@@ -59,7 +71,7 @@ impl Conn {
         }
         let mut waste = vec![0; 64 << 10];
         let drain = async { while matches!(self.read(&mut waste).await, Ok(count) if count > 0) {} };
-        let _ = tokio::time::timeout(LINGER, drain).await;
+        let _ = timeout(LINGER, drain).await;
     }
 
     /// Breaks the connection as a failing network would.

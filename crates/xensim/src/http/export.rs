@@ -80,7 +80,6 @@ pub(super) async fn export(request: &Request<'_>, conn: &mut Conn, task: &Task, 
         .header("task-id", task.reference())
         .header("Content-Type", "application/octet-stream")
         .header("Content-Disposition", "attachment; filename=\"export.xva\"");
-    conn.answered = true;
     head.send_head(conn).await.map_err(|error| Failure::Broken(client_error(&error)))?;
 
     let (course, hooks) = request.course(Kind::Export);

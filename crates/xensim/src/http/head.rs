@@ -8,13 +8,12 @@ use percent_encoding::percent_decode_str;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::Status;
-use super::conn::Conn;
+use super::conn::{Conn, FIRST_READ};
 
 /// The whole head, request line and headers, may have this many bytes (xapi: `xapi_globs.ml`).
 pub(super) const MAX_HEAD_BYTES: usize = 1024;
 
 const MAX_HEADERS: usize = 64;
-const FIRST_READ: Duration = Duration::from_secs(10);
 const FIRST_HEAD: Duration = Duration::from_secs(60);
 
 /// What a client asks for.
@@ -46,6 +45,9 @@ impl From<io::Error> for HeadError {
 impl Head {
     /// Reads the next head. Only the first of a connection is under time limits.
     pub(super) async fn read(conn: &mut Conn, first: bool) -> Result<Self, HeadError> {
+        if first && conn.silent {
+            return Err(HeadError::Refused(Status::RequestTimeout));
+        }
         let deadline = Instant::now() + FIRST_HEAD;
         loop {
             if let Some(head) = Self::parse(conn)? {

@@ -102,7 +102,6 @@ pub(super) async fn accept(request: &Request<'_>, conn: &mut Conn, task: &Task) 
         .header("Connection", "close")
         .uncached()
         .header("task-id", task.reference());
-    conn.answered = true;
     let sent = answer.send_head(conn).await;
     sent.map_err(|error| Failure::Broken(ApiError::new("IMPORT_ERROR", [error])))
 }

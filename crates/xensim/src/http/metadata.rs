@@ -32,7 +32,6 @@ pub(super) async fn export(request: &Request<'_>, conn: &mut Conn, task: &Task) 
         .header("task-id", task.reference())
         .header("Content-Type", "application/octet-stream")
         .header("Content-Disposition", "attachment; filename=\"export.xva\"");
-    conn.answered = true;
     let sent = answer.send(conn, &archive).await;
     drop(operations);
     sent.map_err(|error| Failure::Broken(ApiError::new("CLIENT_ERROR", [error])))

@@ -99,7 +99,6 @@ async fn converse(site: Site, mut conn: Conn) {
             }
         };
         first = false;
-        conn.answered = false;
         tracing::debug!(method = head.method, path = head.path(), host = site.host, "request");
         let after = match Route::find(&head.method, head.path()) {
             Ok(Route::XmlRpc) => rpc::answer(&site, &mut conn, &head, Flavour::Xml).await,

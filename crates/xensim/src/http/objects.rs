@@ -345,7 +345,15 @@ fn check_seed(t: &Tables, vm: &Object, uuids: &HashSet<&str>) -> Result<(), ApiE
     let is_ours = |other: &Ref| {
         let original = t.reference(other, "snapshot_of");
         uuids.contains(t.str(other, "uuid").as_str())
-            || t.bool(other, "is_a_snapshot") && uuids.contains(t.str(&original, "uuid").as_str())
+            || t.bool(other, "is_a_snapshot")
+                && match t.has(Class::Vm, &original) {
+                    true => uuids.contains(t.str(&original, "uuid").as_str()),
+                    // Its machine is gone; whose snapshot it was stands in its metadata.
+                    false => {
+                        let metadata = t.str(other, "snapshot_metadata");
+                        uuids.iter().any(|uuid| metadata.contains(&format!("('uuid' '{uuid}')")))
+                    }
+                }
     };
     let has_it = |other: &&Ref| t.entry(other, "other_config", MAC_SEED).as_deref() == Some(seed) && !is_ours(other);
     match t.all(Class::Vm).iter().find(has_it) {

@@ -383,3 +383,29 @@ async fn a_disc_is_found_by_its_name_or_ejected() {
     let new = import(&pool, &without, &[]).await;
     assert_eq!(disc(&new).await, (json!("OpaqueRef:NULL"), json!(true)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_machine_may_keep_its_memory() {
+    let pool = Pool::start_with(|mut config| {
+        config.vms[0].running = true;
+        config
+    })
+    .await;
+    let vm = pool.vm("web").await;
+    pool.call("VM.suspend", json!([vm])).await;
+    let memory = async |vm: &str| {
+        let vdi = pool.call("VM.get_suspend_VDI", json!([vm])).await;
+        let uuid = pool.text("VDI.get_uuid", json!([vdi])).await;
+        hex::encode(pool.sim.storage().reader(&uuid).unwrap().sha256().unwrap())
+    };
+    let archive = pool.get("/export", &[("ref", &vm), ("preserve_power_state", "true")]).await.body;
+    let new = import(&pool, &archive, &[]).await;
+    assert_eq!(pool.text("VM.get_power_state", json!([new])).await, "Suspended");
+    assert_eq!(memory(&new).await, memory(&vm).await);
+    pool.call("VM.resume", json!([new, false, false])).await;
+
+    let archive = export(&pool, &vm).await;
+    let new = import(&pool, &archive, &[]).await;
+    assert_eq!(pool.text("VM.get_power_state", json!([new])).await, "Halted");
+    assert_eq!(pool.text("VM.get_suspend_VDI", json!([new])).await, "OpaqueRef:NULL");
+}

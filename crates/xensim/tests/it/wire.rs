@@ -103,3 +103,12 @@ async fn a_call_of_a_client_that_went_away_is_dropped() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_says_nothing_is_sent_away() {
+    let pool = Pool::start().await;
+    let mut stream = pool.connect(0).await;
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.unwrap();
+    assert!(all.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&all));
+}
