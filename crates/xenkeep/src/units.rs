@@ -31,8 +31,8 @@ pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0 => format!("{} ms", time.as_millis()),
-        0..10 if time.subsec_millis() > 0 => format!("{:.1} s", time.as_secs_f64()),
-        0..60 => format!("{seconds} s"),
+        1..10 if time.subsec_millis() > 0 => format!("{:.1} s", time.as_secs_f64()),
+        1..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
