@@ -78,7 +78,8 @@ fn nothing_answers() {
     std::fs::write(dir.path().join("token"), "t").unwrap();
     std::fs::write(dir.path().join("server.json"), r#"{"url":"http://127.0.0.1:9","pid":1}"#).unwrap();
     let ran = program::run(&mut client_list(dir.path(), &[]));
-    ran.complains(1, &["no answer from the xenkeep server at http://127.0.0.1:9/"]);
+    let ran = ran.complains(1, &["no answer from the xenkeep server at http://127.0.0.1:9\n"]);
+    assert!(ran.stderr.contains("\n  cause: Connection refused"), "{ran:#?}");
 
     let mut json = client_list(dir.path(), &["--output", "json"]);
     let ran = program::run(&mut json);
