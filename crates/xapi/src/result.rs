@@ -138,4 +138,20 @@ mod tests {
             assert_eq!(TaskResult::parse(odd).references::<VmRef>().len(), 0, "{odd}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn reads_any_texts_back(texts in proptest::collection::vec("[^\\p{Cc}]{1,20}", 0..5)) {
+            let escaped = texts.iter().map(|text| format!("<value>{}</value>", quick_xml::escape::escape(text.as_str())));
+            let xml = format!("<value><array><data>{}</data></array></value>", escaped.collect::<String>());
+            let result = TaskResult::parse(&xml);
+            proptest::prop_assert_eq!(result.texts(), &texts[..]);
+        }
+
+        #[test]
+        fn survives_any_text(text: String, xml in "[<>/&;a-z]{0,60}") {
+            let _ = TaskResult::parse(&text);
+            let _ = TaskResult::parse(&format!("<value>{xml}"));
+        }
+    }
 }

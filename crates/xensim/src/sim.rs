@@ -269,6 +269,7 @@ async fn add_vm(world: &World, vm: &VmConfig) -> Result<(), StartError> {
     for (disk, image) in disks.iter().zip(images) {
         if let Some(image) = image {
             world.storage.fill(&disk.uuid, image).await?;
+            ops::vdi::account(world, &disk.vdi);
         }
     }
     if vm.running && !vm.template {

@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use xapi::{
     NetworkRef, VdiRef, VmRef,
@@ -44,6 +43,7 @@ async fn remove(
     let known: Vec<String> = made.task.iter().cloned().collect();
     tasks::sweep(session, made.job, &known).await?;
     let mut undone = Vec::new();
+    let mut adopted = false;
     for (vm, record) in marked_when_quiet(session, &made).await? {
         let mut found = own_disks(session, &record, &made).await?;
         found.retain(|vdi| !made.vdis.contains(vdi));
@@ -51,9 +51,14 @@ async fn remove(
             made.vdis.extend(found);
             note_down(cx, entry, || Made::Import(made.clone())).await?;
         }
-        if !matches!(record.power_state, PowerState::Halted) {
-            let task = session.pool.vm_hard_shutdown(&vm).await.or_stop(session)?;
-            session.pool.task(task).wait(&CancellationToken::new(), |_| {}).await.or_stop(session)?;
+        if record.power_state != PowerState::Halted {
+            // We start nothing that bears our mark: somebody has found the VM and taken it into use.
+            strip_marks(session, &vm, &made.vdis).await?;
+            let name = &record.name_label;
+            cx.note(format!("VM {name} ({}) was started by somebody: it is left as it is", record.uuid));
+            undone.push(format!("VM {name} ({}) left, as it is in use", record.uuid));
+            adopted = true;
+            continue;
         }
         match session.pool.vm_destroy(&vm).await {
             Ok(()) => undone.push(format!("VM {} ({}) removed", record.name_label, record.uuid)),
@@ -70,7 +75,7 @@ async fn remove(
         }
     }
     // A disk whose mark is gone already, of a VM that bore the mark still.
-    if !undone.is_empty() {
+    if !undone.is_empty() && !adopted {
         for vdi in &made.vdis {
             if disks::is_free(session, vdi, None).await? && disks::destroy(cx, session, vdi).await? {
                 undone.push(format!("disk {vdi} removed"));
@@ -92,7 +97,7 @@ async fn marked_when_quiet(session: &Session, made: &ImportMade) -> Result<Vec<(
         if !busy || tokio::time::Instant::now() > deadline {
             return Ok(marked);
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 

@@ -300,3 +300,47 @@ async fn of_a_restore_over_the_original_at_any_transfer() {
         exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &format!("after death {moment:?} {path}")).await;
     }
 }
+
+/// A network that the import had to make goes with the VM that it was made for.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_import_that_made_a_network_leaves_no_network() {
+    let rig = Rig::with(|dir| {
+        let mut config = crate::rig::config(dir);
+        config.networks.push(xensim::config::NetworkConfig::new("Laboratory", "xapi7"));
+        config.vms[0].networks = vec!["Laboratory".into()];
+        config
+    })
+    .await;
+    let point = rig.backup("web1").await;
+    let admin = rig.admin().await;
+    let (_, web1) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    admin.vif_destroy(&web1.vifs[0]).await.unwrap();
+    let (network, _) = admin.find_networks("Laboratory").await.unwrap().remove(0);
+    admin.run("network.destroy", xapi::params![network]).await.unwrap();
+    let before = rig.state().await;
+    let (died, _) = die_at(&rig, rig.beside(&point, "copy"), Strike::AfterJournal(3)).await;
+    assert!(died);
+    rig.state().await.assert_same_as(&before, "after the recovery");
+    rig.restore(rig.beside(&point, "copy")).await;
+    assert_eq!(admin.find_networks("Laboratory").await.unwrap().len(), 1);
+}
+
+/// Somebody starts the VM that nobody has confirmed yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_a_vm_that_somebody_has_taken_into_use() {
+    let rig = Rig::new().await;
+    let point = rig.backup("web1").await;
+    let content = rig.contents(&point.vm_uuid).await;
+    rig.desk.strike(Strike::AfterJournal(3));
+    let (id, _) = rig.run_or_die(rig.beside(&point, "copy")).await;
+    assert!(rig.desk.no_strike());
+    let admin = rig.admin().await;
+    let (vm, record) = admin.find_vms("copy").await.unwrap().remove(0);
+    let task = admin.vm_start(&vm).await.unwrap();
+    admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
+    rig.recover(id).await;
+    let after = rig.state().await;
+    assert_eq!(after.ours(), Vec::<String>::new());
+    assert_eq!(after.vm(&record.uuid).unwrap().0["power_state"], "Running");
+    assert_eq!(rig.contents(&record.uuid).await, content);
+}

@@ -61,3 +61,13 @@ fn knows_what_may_be_repeated() {
         assert!(!is_read_only(method), "{method}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn nothing_that_comes_makes_it_panic(bytes: Vec<u8>, text in r#"[\[\]{}":,a-z0-9]{0,40}"#) {
+        let _ = decode(&bytes);
+        let _ = decode(text.as_bytes());
+        let _ = decode(format!(r#"{{"error":{text}}}"#).as_bytes());
+        let _ = decode(format!(r#"{{"result":{text}}}"#).as_bytes());
+    }
+}

@@ -6,6 +6,7 @@ mod fake;
 mod login;
 mod pool;
 mod pool_fails;
+mod secrets;
 mod sim;
 mod stream;
 mod task;

@@ -203,7 +203,12 @@ impl Attached {
 
 impl Drop for Attached {
     fn drop(&mut self) {
+        let vdi = self.world.db.read(|t| t.reference(&self.vbd, "VDI"));
         ops::vbd::detach_from_dom0(&self.world, &self.vbd);
+        // As on a real host, what was written shows in the numbers once the disk is let go.
+        if self.world.db.read(|t| t.has(Class::Vdi, &vdi)) {
+            ops::vdi::account(&self.world, &vdi);
+        }
     }
 }
 

@@ -98,7 +98,7 @@ fn add(world: &World, fields: &Map) -> Ref {
 }
 
 /// Brings the numbers of a disk and its SR up to date.
-fn account(world: &World, vdi: &Ref) {
+pub(crate) fn account(world: &World, vdi: &Ref) {
     let (uuid, sr) = world.db.read(|t| (t.str(vdi, "uuid"), t.reference(vdi, "SR")));
     if let Ok(used) = world.storage.utilisation_bytes(&uuid) {
         world.db.write(|t| t.set(vdi, "physical_utilisation", i64::try_from(used).unwrap_or(i64::MAX)));

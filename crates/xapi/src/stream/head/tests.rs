@@ -42,3 +42,11 @@ fn makes_words_of_pages() {
     assert_eq!(words(page), "HTTP 500 internal An error");
     assert_eq!(words(&"x".repeat(1000)).chars().count(), 301);
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_answer_makes_it_panic(bytes: Vec<u8>, rest in "[ -~\r\n]{0,80}") {
+        let _ = Answer::parse(&bytes);
+        let _ = Answer::parse(format!("HTTP/1.0 {rest}").as_bytes());
+    }
+}
