@@ -81,14 +81,14 @@ impl ApiClient {
         if let (Trust::Pinned(pin), "https") = (trust, base.scheme()) {
             builder = builder.tls_backend_preconfigured(tls::pinned(pin)?);
         }
-        let http = builder.build().map_err(|source| Error::Unreachable { url: base.to_string(), source })?;
+        let http = builder.build().map_err(|source| Error::Unreachable { url: url.to_owned(), source })?;
         Ok(Self { base, token, http })
     }
 
     /// The server's address.
     #[must_use]
     pub fn url(&self) -> &str {
-        self.base.as_str()
+        self.base.as_str().trim_end_matches('/')
     }
 
     /// `GET /health`: whether a xenkeep server answers at all. Needs no token.
@@ -298,8 +298,7 @@ impl ApiClient {
     /// The response, if it is a good one.
     async fn send(&self, request: RequestBuilder) -> Result<Response, Error> {
         let request = request.bearer_auth(self.token.expose());
-        let response =
-            request.send().await.map_err(|source| Error::Unreachable { url: self.base.to_string(), source })?;
+        let response = request.send().await.map_err(|source| self.unreachable(source))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -307,8 +306,12 @@ impl ApiClient {
         let body = self.body(response).await?;
         Err(match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => Error::Problem { status: status.as_u16(), problem },
-            Err(_) => Error::Stranger { url: self.base.to_string(), status: status.as_u16() },
+            Err(_) => Error::Stranger { url: self.url().to_owned(), status: status.as_u16() },
         })
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> Error {
+        Error::Unreachable { url: self.url().to_owned(), source: source.without_url() }
     }
 
     fn bytes(&self, response: Response) -> BoxStream<'static, Result<Bytes, Error>> {

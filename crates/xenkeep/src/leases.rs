@@ -1,6 +1,7 @@
 //! The mover's view of an engine in the same process.
 
 use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Progress};
 use xenkeep_mover::{ContentSink, LeaseError, Leases};
@@ -8,12 +9,20 @@ use xenkeep_server::{Engine, Error};
 
 /// Leases straight from the engine: no wire between.
 #[derive(Debug)]
-pub(crate) struct EngineLeases(pub(crate) Engine);
+pub(crate) struct EngineLeases {
+    pub(crate) engine: Engine,
+    /// From then on no job is taken.
+    pub(crate) stop: CancellationToken,
+}
 
 #[async_trait]
 impl Leases for EngineLeases {
     async fn lease(&self) -> Result<Option<LeasedJob>, LeaseError> {
-        self.0.lease().await.map_err(refusal)
+        tokio::select! {
+            // A job that was on its way to us goes back to the queue.
+            () = self.stop.cancelled() => Ok(None),
+            leased = self.engine.lease() => leased.map_err(refusal),
+        }
     }
 
     async fn renew(
@@ -23,23 +32,23 @@ impl Leases for EngineLeases {
         progress: &Progress,
         log: Vec<LogLine>,
     ) -> Result<Directive, LeaseError> {
-        self.0.renew(job, fence, progress, log).await.map_err(refusal)
+        self.engine.renew(job, fence, progress, log).await.map_err(refusal)
     }
 
     async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {
-        self.0.journal_write(job, fence, entry).await.map_err(refusal)
+        self.engine.journal_write(job, fence, entry).await.map_err(refusal)
     }
 
     async fn journal_clear(&self, job: JobId, fence: i64, entry: Uuid) -> Result<(), LeaseError> {
-        self.0.journal_clear(job, fence, entry).await.map_err(refusal)
+        self.engine.journal_clear(job, fence, entry).await.map_err(refusal)
     }
 
     async fn finish(&self, job: JobId, fence: i64, report: &JobReport) -> Result<(), LeaseError> {
-        self.0.finish(job, fence, report).await.map_err(refusal)
+        self.engine.finish(job, fence, report).await.map_err(refusal)
     }
 
     async fn content(&self, job: JobId, fence: i64) -> Result<ContentSink, LeaseError> {
-        self.0.content(job, fence).await.map(ContentSink::new).map_err(refusal)
+        self.engine.content(job, fence).await.map(ContentSink::new).map_err(refusal)
     }
 }
 

@@ -86,12 +86,22 @@ impl Lines {
         let progress = &job.progress;
         if !progress.step.is_empty() && progress.step != self.step {
             self.step.clone_from(&progress.step);
-            lines.push(format!("{}: {}", job.subject, one_line(&progress.step)));
+            lines.push(format!("{}: {}", one_line(&job.subject), one_line(&progress.step)));
         }
         let tenths = progress.done_bytes.saturating_mul(10).checked_div(progress.total_bytes).unwrap_or(0);
         if tenths > self.tenths {
             self.tenths = tenths;
-            lines.push(format!("{}: {} %, {}", job.subject, tenths * 10, amounts(progress)));
+            lines.push(format!(
+                "{}: {} %, {}",
+                one_line(&job.subject),
+                tenths * 10,
+                amount(progress) + &stored(progress)
+            ));
+            if tenths == 10 && lines.len() > 1 {
+                // Both came at once: all bytes were moved in the step before.
+                let last = lines.len() - 1;
+                lines.swap(last - 1, last);
+            }
         }
         lines
     }
@@ -120,12 +130,15 @@ pub(crate) fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-fn amounts(progress: &Progress) -> String {
-    let mut text = format!("{} of {}", units::size(progress.done_bytes), units::size(progress.total_bytes));
-    if progress.new_bytes > 0 || progress.stored_bytes > 0 {
-        text += &format!(", new {}, stored {}", units::size(progress.new_bytes), units::size(progress.stored_bytes));
+fn amount(progress: &Progress) -> String {
+    format!("{} of {}", units::size(progress.done_bytes), units::size(progress.total_bytes))
+}
+
+fn stored(progress: &Progress) -> String {
+    if progress.new_bytes == 0 && progress.stored_bytes == 0 {
+        return String::new();
     }
-    text
+    format!(", new {}, stored {}", units::size(progress.new_bytes), units::size(progress.stored_bytes))
 }
 
 /// A bar with numbers behind it.
@@ -156,18 +169,17 @@ impl Bar {
         }
         if !self.sized {
             self.sized = true;
-            self.bar.set_style(style("{prefix} [{bar:24}] {percent:>3} % {wide_msg}"));
+            self.bar.set_style(style("{prefix} [{bar:20}] {percent:>3} % {wide_msg}"));
         }
         self.bar.set_length(progress.total_bytes);
         self.bar.set_position(progress.done_bytes);
         self.speed.sample(Instant::now(), progress.done_bytes);
-        let mut text = amounts(progress);
-        if let Some(rate) = self.speed.bytes_per_second().filter(|_| progress.done_bytes < progress.total_bytes) {
-            let seconds_left = (progress.total_bytes - progress.done_bytes) as f64 / rate;
-            let left = units::duration(Duration::from_secs((seconds_left as u64).max(1)));
-            text += &format!(", {}/s, {left} left", units::size(rate as u64));
-        }
-        self.bar.set_message(text);
+        let bytes_left = progress.total_bytes.saturating_sub(progress.done_bytes);
+        let rate = self.speed.bytes_per_second().filter(|_| bytes_left > 0).map(|rate| {
+            let left = units::duration(Duration::from_secs(((bytes_left as f64 / rate) as u64).max(1)));
+            format!(", {}/s, {left} left", units::size(rate as u64))
+        });
+        self.bar.set_message(format!("{}{}{}", amount(progress), rate.unwrap_or_default(), stored(progress)));
     }
 }
 

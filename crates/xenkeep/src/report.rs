@@ -46,16 +46,8 @@ pub(crate) fn failure(error: &anyhow::Error, format: Format) -> Exit {
 }
 
 fn for_people(error: &anyhow::Error) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for cause in error.chain() {
-        let text = cause.to_string();
-        // Some libraries repeat their cause in their own sentence.
-        if !lines.iter().any(|line| line.contains(&text)) {
-            lines.push(text);
-        }
-    }
     let mut text = String::new();
-    for (index, line) in lines.iter().enumerate() {
+    for (index, line) in sentences(error).iter().enumerate() {
         text += if index == 0 { "error: " } else { "  cause: " };
         text += &one_line(line);
         text.push('\n');
@@ -66,10 +58,27 @@ fn for_people(error: &anyhow::Error) -> String {
     text
 }
 
+/// What happened, and its causes: only what tells something new.
+fn sentences(error: &anyhow::Error) -> Vec<String> {
+    let mut sentences: Vec<String> = Vec::new();
+    let mut causes = error.chain();
+    while let Some(cause) = causes.next() {
+        let text = cause.to_string();
+        // Some libraries repeat their cause in their own sentence.
+        if !sentences.iter().any(|sentence| sentence.contains(&text)) {
+            sentences.push(text);
+        }
+        if let Some(http::Error::Unreachable { .. } | http::Error::Cut { .. }) = cause.downcast_ref() {
+            // Below are the layers of the HTTP library; the lowest one knows what happened.
+            sentences.extend(causes.by_ref().last().map(ToString::to_string));
+        }
+    }
+    sentences
+}
+
 fn for_programs(error: &anyhow::Error) -> String {
     let problem = problem_of(error).cloned().unwrap_or_else(|| {
-        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
-        let mut problem = Problem::new(own_code(error), causes.join(": "));
+        let mut problem = Problem::new(own_code(error), sentences(error).join(": "));
         problem.hint = own_hint(error).map(ToOwned::to_owned);
         problem
     });

@@ -26,12 +26,13 @@ pub(crate) fn rate(bytes: u64, time: Duration) -> Option<String> {
     (seconds > 0.0).then(|| format!("{}/s", size((bytes as f64 / seconds) as u64)))
 }
 
-/// `0.4 s`, `1 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
+/// `40 ms`, `1.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
-        0..10 if time.subsec_millis() > 0 => format!("{:.1} s", time.as_secs_f64()),
-        0..60 => format!("{seconds} s"),
+        0 => format!("{} ms", time.as_millis()),
+        1..10 if time.subsec_millis() > 0 => format!("{:.1} s", time.as_secs_f64()),
+        1..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }

@@ -21,6 +21,9 @@ const TEMP_DIR: &str = "tmp";
 /// No file takes a day to write: older ones were left behind by a crash.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Files from this size on do not stay in the page cache.
+const EVICTED_BYTES: usize = 1 << 20;
+
 #[derive(Clone)]
 pub(crate) struct Directory {
     root: Arc<Path>,
@@ -196,6 +199,10 @@ fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()?;
+    if content.len() >= EVICTED_BYTES {
+        // A backup is not read soon: don't let it push out of memory what is. If the system refuses, so be it.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
     let len = file.metadata()?.len();
     if len != content.len() as u64 {
         return Err(io::Error::other(format!("{len} bytes were stored of {}", content.len())));

@@ -267,7 +267,7 @@ fn percent(job: &Job) -> Option<u64> {
 
 fn shown(job: &Job) -> String {
     let progress = &job.progress;
-    let bytes = |bytes: u64| if progress.total_bytes > 0 { units::size(bytes) } else { String::new() };
+    let bytes = |bytes: u64| if bytes > 0 { units::size(bytes) } else { String::new() };
     let mut text = details([
         ("id", job.id.to_string()),
         ("kind", kind(job)),

@@ -111,7 +111,7 @@ fn consequences(pool: &str, victim: Option<&PoolVm>, point: &Point) -> String {
         old += &format!("    {}\n", one_line(&line));
     }
     if vm.power_state != PowerState::Halted {
-        old += "  It will be shut down.\n";
+        old += "  It must be shut down first.\n";
     }
     format!(
         "On pool {pool} this VM will be removed, with all that was written to it since the backup:\n{old}and replaced by:\n{new}"

@@ -63,11 +63,12 @@ impl Server {
         logging::start(&self.log, self.log_format == LogFormat::Json)?;
         // Before anything starts that must be stopped in order.
         let mut interrupts = Interrupts::new()?;
-        let config = ServerConfig::new(&context.global.data, self.listen);
+        let config = ServerConfig::new(std::path::absolute(&context.global.data)?, self.listen);
         let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
 
         let stop = CancellationToken::new();
-        let mover = Mover::new(Arc::new(EngineLeases(server.engine().clone())), MoverConfig::default());
+        let leases = EngineLeases { engine: server.engine().clone(), stop: stop.clone() };
+        let mover = Mover::new(Arc::new(leases), MoverConfig::default());
         let mut moving = tokio::spawn({
             let stop = stop.clone();
             async move { mover.run(stop).await }

@@ -28,7 +28,7 @@ fn code(error: &anyhow::Error) -> String {
 #[test]
 fn a_local_server_is_found_in_its_data_directory() {
     let dir = data("https://127.0.0.1:7443");
-    assert_eq!(open(&global(dir.path())).unwrap().url(), "https://127.0.0.1:7443/");
+    assert_eq!(open(&global(dir.path())).unwrap().url(), "https://127.0.0.1:7443");
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_named_server_gets_no_token_but_its_own() {
     open(&here).unwrap();
 
     let with_token = Global { token_file: Some(dir.path().join("token")), ..elsewhere };
-    assert_eq!(open(&with_token).unwrap().url(), "https://elsewhere:7443/");
+    assert_eq!(open(&with_token).unwrap().url(), "https://elsewhere:7443");
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn lines_come_at_steps_and_tenths() {
     web1: snapshot
     web1: read
     web1: 20 %, 4.0 GiB of 16.0 GiB, new 1.0 GiB, stored 512 MiB
-    web1: commit
     web1: 100 %, 16.0 GiB of 16.0 GiB, new 1.0 GiB, stored 512 MiB
+    web1: commit
     ");
 }
 

@@ -25,8 +25,8 @@ fn sizes_have_three_digits_at_most() {
 #[test]
 fn durations_are_short() {
     for (ms, text) in [
-        (0, "0 s"),
-        (400, "0.4 s"),
+        (0, "0 ms"),
+        (400, "400 ms"),
         (1000, "1 s"),
         (9_940, "9.9 s"),
         (12_400, "12 s"),

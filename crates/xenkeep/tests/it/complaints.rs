@@ -80,6 +80,17 @@ async fn an_sr_that_is_too_small_or_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_runs_is_not_restored_over() {
+    let lab = Lab::new().await;
+    lab.set_up();
+    let point = lab.back_up("web1");
+    let before = lab.vm("web1");
+    lab.run(&["restore", &point, "--overwrite", "--yes"]).complains(1, &["web1 is running"]);
+    assert_eq!(lab.vm("web1"), before);
+    lab.assert_clean(&["idle", "web1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_sr_that_fills_up_on_the_way() {
     let lab = Lab::new().await;
     lab.set_up();
@@ -102,6 +113,20 @@ async fn an_unreachable_pool() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_certificate() {
+    let mut lab = Lab::new().await;
+    lab.set_up();
+    let pinned = lab.json(&["client", "show", "lab"])["certificate_sha256"].clone();
+    lab.replace_pool().await;
+    assert_ne!(pinned, lab.sim().certificate_sha256());
+    lab.run(&["client", "check", "lab"]).complains(1, &["certificate"]);
+    lab.run(&["vm", "list", "lab"]).complains(1, &["certificate"]);
+    lab.run(&["backup", "lab", "web1", "--datastore", "store"]).complains(1, &["certificate"]);
+    assert_eq!(lab.json(&["client", "show", "lab"])["certificate_sha256"], pinned);
+    assert!(lab.points().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_not_the_expected_one() {
     let lab = Lab::new().await;
     let other = "ab".repeat(32);
     let password = lab.text("password");

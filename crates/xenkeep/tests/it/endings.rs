@@ -12,8 +12,9 @@ async fn slow_export(lab: &Lab) {
     lab.fault(json!({ "kind": "stall_export", "at_byte": 2 * MIB, "seconds": 600, "times": null })).await;
 }
 
+/// An import that takes ten seconds and more.
 async fn slow_import(lab: &Lab) {
-    lab.fault(json!({ "kind": "stall_import", "at_byte": 2 * MIB, "seconds": 600, "times": null })).await;
+    lab.fault(json!({ "kind": "slow_link", "bytes_per_second": 512 << 10, "times": null })).await;
 }
 
 fn jobs(lab: &Lab, kind: &str) -> Vec<Value> {
@@ -42,23 +43,44 @@ async fn an_interrupted_backup_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_twice_leaves_the_rest_to_the_server() {
+    let lab = Lab::new().await;
+    lab.set_up();
+    slow_export(&lab).await;
+    lab.fault(json!({ "kind": "stall_call", "method": "VM.destroy", "when": "before", "times": null })).await;
+    let mut backup = start(&lab, &["backup", "lab", "web1", "--datastore", "store"]);
+    tokio::task::block_in_place(|| backup.hear("web1: read"));
+    backup.signal("INT");
+    tokio::task::block_in_place(|| backup.hear("web1: cleanup"));
+    backup.signal("INT");
+    let left = tokio::task::block_in_place(|| backup.end()).complains(1, &["is still being cancelled"]);
+
+    lab.clear_faults().await;
+    let id = jobs(&lab, "backup")[0]["id"].as_str().unwrap().to_owned();
+    assert!(left.stderr.contains(&id), "{left:#?}");
+    lab.run(&["job", "watch", &id]).fails(1);
+    assert_eq!(jobs(&lab, "backup")[0]["state"], "cancelled");
+    lab.assert_clean(&["idle", "web1"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_restore_leaves_the_pool_as_it_was() {
     let lab = Lab::new().await;
     lab.set_up();
-    let point = lab.back_up("web1");
-    let before = (lab.vm("web1"), lab.disks(&lab.vm("web1")).await);
+    let point = lab.back_up("idle");
+    let before = (lab.vm("idle"), lab.disks(&lab.vm("idle")).await);
     slow_import(&lab).await;
     for placement in [["--as", "copy"], ["--overwrite", "--yes"]] {
         let mut arguments = vec!["restore", &point];
         arguments.extend(placement);
         let mut restore = start(&lab, &arguments);
-        tokio::task::block_in_place(|| restore.hear("web1: import"));
+        tokio::task::block_in_place(|| restore.hear(": import"));
         restore.signal("INT");
         let ended = tokio::task::block_in_place(|| restore.end());
         assert_eq!(ended.code, 1, "{ended:#?}");
         assert_eq!(jobs(&lab, "restore")[0]["state"], "cancelled", "{ended:#?}");
         lab.assert_clean(&["idle", "web1"]).await;
-        assert_eq!((lab.vm("web1"), lab.disks(&lab.vm("web1")).await), before);
+        assert_eq!((lab.vm("idle"), lab.disks(&lab.vm("idle")).await), before);
     }
 }
 
@@ -132,11 +154,13 @@ async fn an_interrupted_export_leaves_no_file() {
     let file = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
     let mut command = lab.command(&["export", &point, "--format", "raw", "--disk", "0", "-o", "-"]);
     let mut child = command.stdout(file.try_clone().unwrap()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let id = tokio::task::block_in_place(|| loop {
-        if let Some(job) = jobs(&lab, "export").first().filter(|job| job["state"] == "running") {
-            break job["id"].as_str().unwrap().to_owned();
+    let id = tokio::task::block_in_place(|| {
+        loop {
+            if let Some(job) = jobs(&lab, "export").first().filter(|job| job["state"] == "running") {
+                break job["id"].as_str().unwrap().to_owned();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
     });
     lab.run(&["job", "cancel", &id]).ok();
     drop(file);

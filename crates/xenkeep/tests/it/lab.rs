@@ -3,14 +3,16 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use xensim::{
-    Sim,
-    config::{Config, DiskConfig, SrConfig, SrKind, VmConfig},
+    Config, Sim,
+    config::{DiskConfig, SrConfig, SrKind, VmConfig},
 };
 
 use crate::program::{self, Ran, Running};
@@ -21,7 +23,7 @@ pub(crate) const PASSWORD: &str = "xensim";
 /// All of it. Dropped in this order: the server before the pool, the pool before its files.
 pub(crate) struct Lab {
     server: Option<Running>,
-    pub(crate) sim: Sim,
+    sim: Option<Sim>,
     http: reqwest::Client,
     dir: TempDir,
 }
@@ -33,6 +35,8 @@ impl Lab {
     }
 
     pub(crate) async fn with(change: impl FnOnce(Config) -> Config) -> Self {
+        // reqwest panics without one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dir = tempfile::tempdir().unwrap();
         let image = |name: &str, bytes: Vec<u8>| {
             let path = dir.path().join(name);
@@ -44,12 +48,28 @@ impl Lab {
             .with_disk(image("web1-1.raw", disk(2, 16 * MIB)));
         let idle = VmConfig::new("idle").with_disk(image("idle-0.raw", disk(3, 8 * MIB)));
         let small = SrConfig::new("Small storage", SrKind::Ext, 4 * MIB);
-        let config = Config::new(dir.path().join("pool")).with_vm(web1.running()).with_vm(idle).with_sr(small);
+        let mut config = Config::new(dir.path().join("pool")).with_vm(web1.running()).with_vm(idle).with_sr(small);
+        // Transfers look this often whether they are cancelled.
+        config.progress_interval = Duration::from_millis(200);
         let sim = Sim::start(change(config)).await.unwrap();
-        let mut lab = Self { server: None, sim, http: reqwest::Client::builder().no_proxy().build().unwrap(), dir };
+        let mut lab =
+            Self { server: None, sim: Some(sim), http: reqwest::Client::builder().no_proxy().build().unwrap(), dir };
         std::fs::write(lab.path("password"), format!("{PASSWORD}\n")).unwrap();
         lab.start_server(&[]);
         lab
+    }
+
+    pub(crate) fn sim(&self) -> &Sim {
+        self.sim.as_ref().unwrap()
+    }
+
+    /// Another pool takes the address of the first one: what a client sees of it is another certificate.
+    pub(crate) async fn replace_pool(&mut self) {
+        let https = self.sim().host_https(0);
+        self.sim.take().unwrap().shutdown().await;
+        let mut config = Config::new(self.path("another-pool"));
+        config.hosts[0].https = https;
+        self.sim = Some(Sim::start(config).await.unwrap());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -109,7 +129,7 @@ impl Lab {
 
     /// `host:port` of the master's HTTPS.
     pub(crate) fn address(&self) -> String {
-        address(self.sim.https_url())
+        address(self.sim().https_url())
     }
 
     /// Backs `vm` up and gives the id of the point.
@@ -139,7 +159,7 @@ impl Lab {
         let mut sums = Vec::new();
         for disk in vm["disks"].as_array().unwrap() {
             let path = format!("vdi/{}/sha256", disk["vdi_uuid"].as_str().unwrap());
-            let answer = self.control(reqwest::Method::GET, &path, None).await;
+            let answer = self.control(Method::GET, &path, None).await;
             sums.push(answer["sha256"].as_str().unwrap().to_owned());
         }
         sums
@@ -147,17 +167,17 @@ impl Lab {
 
     /// Makes the pool misbehave.
     pub(crate) async fn fault(&self, fault: Value) {
-        self.control(reqwest::Method::POST, "faults", Some(fault)).await;
+        self.control(Method::POST, "faults", Some(fault)).await;
     }
 
     /// Lets the guest write.
     pub(crate) async fn guest_write(&self, vm: &str, disk: &str, offset: u64, pattern: &str) {
-        let write = json!({ "vm": vm, "disk": disk, "offset": offset, "length": 65536, "pattern": pattern });
-        self.control(reqwest::Method::POST, "guest-write", Some(write)).await;
+        let write = json!({ "vm": vm, "disk": disk, "offset": offset, "len": 65536, "pattern": pattern });
+        self.control(Method::POST, "guest-write", Some(write)).await;
     }
 
-    pub(crate) async fn control(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
-        let url = format!("{}/control/{path}", self.sim.control_url().trim_end_matches('/'));
+    pub(crate) async fn control(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+        let url = format!("{}/{path}", self.sim().control_url());
         let mut request = self.http.request(method, &url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
@@ -169,19 +189,89 @@ impl Lab {
 
     /// Takes all faults away.
     pub(crate) async fn clear_faults(&self) {
-        self.control(reqwest::Method::DELETE, "faults", None).await;
+        self.control(Method::DELETE, "faults", None).await;
     }
 
-    /// The VMs of these names (sorted) are on the pool, and nothing of ours.
+    /// The VMs of these names (sorted) are on the pool with their disks, and nothing of ours.
     pub(crate) async fn assert_clean(&self, names: &[&str]) {
-        let vms = self.json(&["vm", "list", "lab"]);
-        let mut found: Vec<_> = vms.as_array().unwrap().iter().map(|vm| vm["name"].as_str().unwrap()).collect();
+        let state = self.control(Method::GET, "state", None).await;
+        let list = |kind: &str| state[kind].as_array().unwrap().clone();
+        let mut found: Vec<_> = list("vms").iter().map(|vm| vm["name"].as_str().unwrap().to_owned()).collect();
         found.sort_unstable();
-        assert_eq!(found, names);
-        let state = self.control(reqwest::Method::GET, "state", None).await;
-        for kind in ["snapshots", "orphan_vdis", "tasks", "dom0_vbds"] {
-            assert_eq!(state[kind].as_array().map(Vec::len), Some(0), "{kind} in {state:#}");
+        assert_eq!(found, names, "{state:#}");
+        for kind in ["snapshots", "dom0_vbds", "tasks"] {
+            assert!(list(kind).is_empty(), "{kind} in {state:#}");
         }
+        for vdi in list("vdis") {
+            let used = !vdi["vbds"].as_array().unwrap().is_empty() || vdi["sr"] == "ISO library";
+            assert!(used, "nobody uses {vdi:#}");
+        }
+        for session in list("sessions") {
+            assert_ne!(session["originator"], "xenkeep", "a session is left");
+        }
+        for vm in list("vms") {
+            let marks = vm["other_config"].as_object().unwrap().keys().any(|key| key.starts_with("xenkeep"));
+            assert!(!marks, "a mark is left: {vm:#}");
+        }
+    }
+
+    /// An administrator's session on the pool, and a call with it.
+    async fn xapi(&self, session: &str, method: &str, mut params: Vec<Value>) -> Value {
+        if !session.is_empty() {
+            params.insert(0, json!(session));
+        }
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let url = format!("{}/jsonrpc", self.sim().http_url());
+        let answer = self.http.post(url).body(call).send().await.unwrap().text().await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer["error"].is_null(), "{method}: {answer:#}");
+        answer["result"].clone()
+    }
+
+    async fn login(&self) -> String {
+        let params = ["root", PASSWORD, "1.0", "a test"].map(|text| json!(text));
+        self.xapi("", "session.login_with_password", params.into()).await.as_str().unwrap().to_owned()
+    }
+
+    /// The administrator shuts a VM down.
+    pub(crate) async fn shut_down(&self, name: &str) {
+        let session = self.login().await;
+        let vm = self.xapi(&session, "VM.get_by_uuid", vec![self.vm(name)["uuid"].clone()]).await;
+        self.xapi(&session, "VM.hard_shutdown", vec![vm]).await;
+        self.xapi(&session, "session.logout", Vec::new()).await;
+    }
+
+    /// The administrator removes a VM with its disks.
+    pub(crate) async fn destroy(&self, name: &str) {
+        let vm = self.vm(name);
+        let session = self.login().await;
+        let by_uuid = self.xapi(&session, "VM.get_by_uuid", vec![vm["uuid"].clone()]).await;
+        self.xapi(&session, "VM.destroy", vec![by_uuid]).await;
+        for disk in vm["disks"].as_array().unwrap() {
+            let vdi = self.xapi(&session, "VDI.get_by_uuid", vec![disk["vdi_uuid"].clone()]).await;
+            self.xapi(&session, "VDI.destroy", vec![vdi]).await;
+        }
+        self.xapi(&session, "session.logout", Vec::new()).await;
+    }
+
+    /// The administrator imports an XVA; gives the uuid of the new VM.
+    pub(crate) async fn import(&self, xva: Vec<u8>) -> String {
+        let before: Vec<_> = self.sim().vms();
+        let session = self.login().await;
+        let task = self.xapi(&session, "task.create", vec![json!("import"), json!("")]).await;
+        let task_id = task.as_str().unwrap();
+        let url = format!("{}/import?session_id={session}&task_id={task_id}", self.sim().http_url());
+        let response = self.http.put(url).body(xva).send().await.unwrap();
+        assert!(response.status().is_success());
+        // The answer comes before the end.
+        while self.xapi(&session, "task.get_status", vec![task.clone()]).await == "pending" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.xapi(&session, "task.destroy", vec![task]).await;
+        self.xapi(&session, "session.logout", Vec::new()).await;
+        let new: Vec<_> = self.sim().vms().into_iter().filter(|vm| !before.contains(vm)).collect();
+        assert_eq!(new.len(), 1);
+        new[0].0.clone()
     }
 }
 

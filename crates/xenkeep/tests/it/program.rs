@@ -54,7 +54,8 @@ impl Ran {
 pub(crate) fn xenkeep(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xenkeep"));
     command.args(arguments).env("XENKEEP_DATA", data).env("TZ", "UTC").stdin(Stdio::null());
-    for name in ["XENKEEP_SERVER", "XENKEEP_TOKEN_FILE", "XENKEEP_SERVER_CERTIFICATE", "XENKEEP_LOG", "XENKEEP_LISTEN"] {
+    for name in ["XENKEEP_SERVER", "XENKEEP_TOKEN_FILE", "XENKEEP_SERVER_CERTIFICATE", "XENKEEP_LOG", "XENKEEP_LISTEN"]
+    {
         command.env_remove(name);
     }
     command

@@ -1,6 +1,6 @@
 //! The server as a process: how it is found, who is let in.
 
-use std::{process::Command, os::unix::fs::PermissionsExt};
+use std::{os::unix::fs::PermissionsExt, process::Command};
 
 use crate::program::{self, Running};
 
@@ -47,8 +47,7 @@ fn elsewhere_it_speaks_https_with_a_certificate_that_is_pinned() {
     program::run(&mut client_list(&data, &[])).ok();
 
     // From another machine: address, token and certificate by hand.
-    let running: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(data.join("server.json")).unwrap()).unwrap();
+    let running: serde_json::Value = serde_json::from_slice(&std::fs::read(data.join("server.json")).unwrap()).unwrap();
     let url = running["url"].as_str().unwrap();
     let pin = running["certificate_sha256"].as_str().unwrap();
     assert!(url.starts_with("https://"), "{url}");
@@ -79,7 +78,8 @@ fn nothing_answers() {
     std::fs::write(dir.path().join("token"), "t").unwrap();
     std::fs::write(dir.path().join("server.json"), r#"{"url":"http://127.0.0.1:9","pid":1}"#).unwrap();
     let ran = program::run(&mut client_list(dir.path(), &[]));
-    ran.complains(1, &["no answer from the xenkeep server at http://127.0.0.1:9/"]);
+    let ran = ran.complains(1, &["no answer from the xenkeep server at http://127.0.0.1:9\n"]);
+    assert!(ran.stderr.contains("\n  cause: Connection refused"), "{ran:#?}");
 
     let mut json = client_list(dir.path(), &["--output", "json"]);
     let ran = program::run(&mut json);

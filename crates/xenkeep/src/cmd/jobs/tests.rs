@@ -29,6 +29,17 @@ fn a_finished_backup_is_summed_up() {
 }
 
 #[test]
+fn the_exit_code_is_that_of_the_job() {
+    let console = Console::new(crate::cli::Format::Json);
+    let ends = |state| ended(console, &Job { state, ..samples::finished_job() });
+    assert!(matches!(ends(JobState::Success), Ok(Exit::Success)));
+    assert!(matches!(ends(JobState::Warning), Ok(Exit::Warning)));
+    for state in [JobState::Failed, JobState::Cancelled, JobState::Interrupted] {
+        assert!(ends(state).is_err(), "{state:?}");
+    }
+}
+
+#[test]
 fn a_bad_end_without_a_problem_gets_a_sentence() {
     for (state, text) in [
         (JobState::Cancelled, "backup of web1 was cancelled"),
