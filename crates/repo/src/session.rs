@@ -32,7 +32,7 @@ use crate::{Counters, Error, Result, work};
 mod tests;
 
 /// Bytes of chunks and packs that may be in memory at once.
-pub(crate) const BUDGET_BYTES: usize = 128 << 20;
+pub(crate) const BUDGET_BYTES: usize = 96 << 20;
 
 /// Packs that are being stored at once.
 const UPLOADS_IN_FLIGHT: usize = 3;
