@@ -1,1 +1,73 @@
-//! The deduplicating repository: restic format version 2 in a local directory.
+//! The deduplicating repository: restic's format, version 2, in a local directory.
+//!
+//! A [`Repo`] holds restore points. A [`PointWriter`] writes one: disks as streams of blocks, cut into chunks of a
+//! fixed size, each stored once in the repository however often it occurs; and small files beside them. Nothing of a
+//! point is listed before all of it is durable. A [`PointReader`] gives the files and disks back; every byte has been
+//! checked against its hash when it leaves here.
+//!
+//! Everything that is written can be read, checked and pruned with `restic` (0.14 or later); `docs/repository.md`
+//! describes what is written, exactly.
+//!
+//! This crate knows no pool and no catalogue, and it decides nothing: what to keep, what to remove, when to run.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let temp = tempfile::tempdir().unwrap();
+//! # let dir = temp.path().join("store");
+//! use std::sync::Arc;
+//!
+//! use xenkeep_disk::{Block, DiskRead};
+//! use xenkeep_repo::{CreateOptions, Meta, Repo, WriteOptions};
+//!
+//! let repo = Repo::create(&dir, &"secret".into(), CreateOptions::default()).await?;
+//!
+//! let writer = repo.begin(WriteOptions::default()).await?;
+//! let mut disk = writer.disk_sink("0", 1 << 30)?;
+//! disk.push(Block::bytes(0, "boot sector".into())).await?;
+//! disk.push(Block::zero(11, (1 << 30) - 11)).await?;
+//! disk.finish().await?;
+//! writer.file("point.json", "{}".into()).await?;
+//! let meta = Meta { host: "lab".into(), root: "/lab/some-uuid".into(), tags: vec![], time: jiff::Timestamp::now() };
+//! let id = writer.commit(meta).await?;
+//!
+//! let disk = repo.open_point(&id).await?.disk("0").await?;
+//! let mut buf = [0; 11];
+//! disk.read_at(0, &mut buf).await?;
+//! assert_eq!(&buf, b"boot sector");
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod blob;
+mod cache;
+mod config;
+mod counters;
+mod crypto;
+mod error;
+mod id;
+mod index;
+mod keyfile;
+mod layout;
+mod lock;
+mod machine;
+mod pack;
+mod point;
+mod polynomial;
+mod read;
+mod repo;
+mod sealed;
+mod session;
+mod snapshot;
+mod store;
+mod tree;
+mod work;
+mod write;
+
+pub use counters::Counters;
+pub use error::{Error, Result};
+pub use id::SnapshotId;
+pub use keyfile::Kdf;
+pub use point::{DamagedPoint, Meta, PointList, PointMeta};
+pub use read::{DiskReader, PointReader};
+pub use repo::{CreateOptions, Repo, WriteOptions};
+pub use write::{DiskSink, DiskTree, PointWriter};

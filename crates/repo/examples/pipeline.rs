@@ -1,0 +1,108 @@
+//! Measures the repository alone: a raw file into a repository, and out of it again.
+//!
+//! `pipeline create DIR` · `pipeline backup DIR FILE` · `pipeline restore DIR POINT FILE`
+//!
+//! The password is `pipeline`. Prints seconds, bytes and peak memory.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use futures::StreamExt;
+use secrecy::SecretString;
+use tokio::sync::mpsc;
+use xenkeep_disk::{Block, Data, DiskRead};
+use xenkeep_repo::{Counters, CreateOptions, Meta, Repo, WriteOptions};
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let password = SecretString::from("pipeline");
+    let start = Instant::now();
+    match args[..] {
+        ["create", dir] => drop(Repo::create(Path::new(dir), &password, CreateOptions::default()).await?),
+        ["backup", dir, file] => back_up(&Repo::open(Path::new(dir), &password).await?, file).await?,
+        ["restore", dir, point, file] => restore(&Repo::open(Path::new(dir), &password).await?, point, file).await?,
+        _ => return Err("usage: pipeline create DIR | backup DIR FILE | restore DIR POINT FILE".into()),
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    println!("total {:.2} s, {}", start.elapsed().as_secs_f64(), peak.replace('\t', " "));
+    Ok(())
+}
+
+async fn back_up(repo: &Repo, path: &str) -> Outcome {
+    let start = Instant::now();
+    let counters = Arc::new(Counters::default());
+    let writer = repo.begin(WriteOptions { counters: counters.clone() }).await?;
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut sink = writer.disk_sink("0", size)?;
+    let mut blocks = read_file(file, size);
+    while let Some(block) = blocks.recv().await {
+        sink.push(block?).await?;
+    }
+    sink.finish().await?;
+    let read = start.elapsed();
+    let meta = Meta { host: "bench".into(), root: "/bench/disk".into(), tags: vec![], time: jiff::Timestamp::now() };
+    let id = writer.commit(meta).await?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "{id}: {} MiB read, {} MiB new, {} MiB stored in {seconds:.2} s (commit {:.2} s)",
+        counters.read_bytes() >> 20,
+        counters.new_bytes() >> 20,
+        counters.stored_bytes() >> 20,
+        seconds - read.as_secs_f64(),
+    );
+    Ok(())
+}
+
+/// Reads ahead in a thread of its own.
+fn read_file(mut file: File, size: u64) -> mpsc::Receiver<std::io::Result<Block>> {
+    let (sender, receiver) = mpsc::channel(8);
+    tokio::task::spawn_blocking(move || {
+        let mut offset = 0;
+        while offset < size {
+            let mut buf = BytesMut::zeroed((size - offset).min(1 << 20) as usize);
+            let read = file.read_exact(&mut buf).map(|()| Block::bytes(offset, buf.freeze()));
+            offset += 1 << 20;
+            if sender.blocking_send(read).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn restore(repo: &Repo, point: &str, path: &str) -> Outcome {
+    let start = Instant::now();
+    let point = repo.open_point(&repo.find(point).await?.id).await?;
+    let disk = point.disk("0").await?;
+    let file = Arc::new(File::create(path)?);
+    file.set_len(disk.size())?;
+    let mut blocks = disk.blocks();
+    let (sender, mut receiver) = mpsc::channel::<Block>(16);
+    let writer = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        while let Some(block) = receiver.blocking_recv() {
+            if let Data::Bytes(bytes) = block.data {
+                file.write_all_at(&bytes, block.offset)?;
+            }
+        }
+        file.sync_all()
+    });
+    while let Some(block) = blocks.next().await {
+        sender.send(block?).await?;
+    }
+    drop(sender);
+    writer.await??;
+    println!("restored in {:.2} s", start.elapsed().as_secs_f64());
+    Ok(())
+}

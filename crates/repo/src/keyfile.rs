@@ -1,0 +1,126 @@
+//! Key files: the master key of the repository, sealed under a password.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rand::RngCore;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::crypto::{Base64, Key};
+use crate::id::Id;
+use crate::machine;
+use crate::store::{Name, Store};
+use crate::{Error, Result};
+
+#[cfg(test)]
+mod tests;
+
+/// Parameters of scrypt: how hard a password is to guess.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kdf {
+    /// Cost, a power of two. Memory needed is 128 · `n` · `r` bytes.
+    pub n: u32,
+    /// Block size.
+    pub r: u32,
+    /// Parallelism, which only costs time.
+    pub p: u32,
+}
+
+impl Default for Kdf {
+    /// About what restic finds for itself on a machine of today (half a second, 32 MiB).
+    fn default() -> Self {
+        Kdf { n: 1 << 15, r: 8, p: 7 }
+    }
+}
+
+/// A hostile key file shall not take more memory than this, nor more time than about 64 times the default.
+const MAX_MEMORY_BYTES: u64 = 256 << 20;
+const MAX_WORK: u64 = 64 * (1 << 15) * 8 * 7;
+const MAX_FILE_BYTES: u64 = 1 << 20;
+const MAX_FILES: usize = 100;
+const SALT_BYTES: usize = 64;
+
+#[derive(Serialize, Deserialize)]
+struct KeyFile {
+    created: Timestamp,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    hostname: String,
+    kdf: String,
+    #[serde(rename = "N")]
+    n: u32,
+    r: u32,
+    p: u32,
+    salt: Base64,
+    data: Base64,
+}
+
+impl Kdf {
+    fn derive(self, password: &SecretString, salt: &[u8]) -> Result<Key> {
+        let hard = || Error::damaged("the key file", "its scrypt parameters are not acceptable");
+        let (n, r, p) = (u64::from(self.n), u64::from(self.r), u64::from(self.p));
+        let memory = n.checked_mul(r * 128).ok_or_else(hard)?;
+        let work = n.checked_mul(r * p).ok_or_else(hard)?;
+        if self.n < 2 || !self.n.is_power_of_two() || memory > MAX_MEMORY_BYTES || work > MAX_WORK {
+            return Err(hard());
+        }
+        let log_n = u8::try_from(self.n.trailing_zeros()).expect("a u32 has 32 bits");
+        let params = scrypt::Params::new(log_n, self.r, self.p).map_err(|_| hard())?;
+        let mut bytes = Zeroizing::new([0; 64]);
+        scrypt::scrypt(password.expose_secret().as_bytes(), salt, &params, bytes.as_mut_slice()).map_err(|_| hard())?;
+        Ok(Key::from_bytes(bytes))
+    }
+}
+
+/// Seals the master key under a password: name and content of the key file.
+pub(crate) fn seal(master: &Key, password: &SecretString, kdf: Kdf) -> Result<(Id, Bytes)> {
+    let mut salt = Zeroizing::new(vec![0; SALT_BYTES]);
+    rand::rng().fill_bytes(&mut salt);
+    let user_key = kdf.derive(password, &salt)?;
+    let file = KeyFile {
+        created: Timestamp::now(),
+        username: machine::USER.to_owned(),
+        hostname: machine::host_name(),
+        kdf: "scrypt".to_owned(),
+        n: kdf.n,
+        r: kdf.r,
+        p: kdf.p,
+        salt: Base64(salt),
+        data: Base64(Zeroizing::new(user_key.seal(&master.to_json()))),
+    };
+    let json = serde_json::to_vec(&file).expect("a key file is JSON");
+    Ok((Id::of(&json), json.into()))
+}
+
+/// Opens one key file; `None` if the password is another one.
+fn open(content: &[u8], password: &SecretString) -> Result<Option<Key>> {
+    let damaged = |why: &str| Error::damaged("the key file", why);
+    let file: KeyFile = serde_json::from_slice(content).map_err(|error| damaged(&error.to_string()))?;
+    if file.kdf != "scrypt" {
+        return Err(damaged("its key derivation function is unknown"));
+    }
+    let user_key = Kdf { n: file.n, r: file.r, p: file.p }.derive(password, &file.salt.0)?;
+    let mut data = Zeroizing::new(file.data.0.to_vec());
+    match user_key.open_in_place(&mut data) {
+        Ok(json) => Key::from_json(json).map(Some).ok_or_else(|| damaged("it holds no key")),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Finds the master key: tries the password on each key file. `None` if it opens none.
+pub(crate) async fn find(store: &dyn Store, password: &SecretString) -> Result<Option<Key>> {
+    let mut first_error = None;
+    for (id, _) in store.list(Name::Key).await?.into_iter().take(MAX_FILES) {
+        let content = store.get(Name::Key(id), MAX_FILE_BYTES).await?;
+        let password = password.clone();
+        let tried = tokio::task::spawn_blocking(move || open(&content, &password)).await;
+        match tried.map_err(|_| Error::BrokenOff("deriving a key"))? {
+            Ok(Some(key)) => return Ok(Some(key)),
+            Ok(None) => {}
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    first_error.map_or(Ok(None), Err)
+}

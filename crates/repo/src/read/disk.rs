@@ -1,0 +1,192 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use xenkeep_disk::block::check_range;
+use xenkeep_disk::{Blocks, DiskRead};
+
+use super::stream;
+use crate::cache::Cache;
+use crate::id::Id;
+use crate::layout::{EXTENT_CHUNKS, EXTENT_DIGITS, Layout, REGION_DIGITS, REGION_EXTENTS, numbered_subtrees};
+use crate::pack::BlobKind;
+use crate::repo::Opened;
+use crate::session::Session;
+use crate::{Error, Result};
+
+/// Extents whose maps are kept: 8 KiB each.
+const CACHED_EXTENTS: usize = 256;
+/// Regions whose maps are kept: 8 KiB each.
+const CACHED_REGIONS: usize = 64;
+/// Bytes of chunks that are kept for random reads.
+const CACHED_CHUNK_BYTES: usize = 16 << 20;
+
+/// A disk of a restore point: read at any place, or whole and in order with [`DiskRead::blocks`], which is faster.
+///
+/// Its map is read as it is needed; memory does not grow with the size of the disk.
+pub struct DiskReader {
+    pub(super) repo: Arc<Opened>,
+    /// Holds the lock.
+    _session: Arc<Session>,
+    label: String,
+    layout: Layout,
+    regions: Vec<Id>,
+    region_maps: Cache<u64, Arc<Vec<Id>>>,
+    extent_maps: Cache<u64, Arc<Vec<Id>>>,
+    chunks: Cache<u64, Bytes>,
+}
+
+impl DiskReader {
+    pub(super) async fn open(repo: Arc<Opened>, session: Arc<Session>, label: String, tree: Id) -> Result<Self> {
+        let damaged = || not_a_disk(&label);
+        let regions = numbered_subtrees(&repo.blobs.tree(tree).await?, REGION_DIGITS).ok_or_else(damaged)?;
+        let layout = find_layout(&repo, &regions).await?.ok_or_else(damaged)?;
+        let kept = (CACHED_CHUNK_BYTES / layout.chunk_bytes() as usize).max(2);
+        Ok(DiskReader {
+            repo,
+            _session: session,
+            label,
+            layout,
+            regions,
+            region_maps: Cache::new(CACHED_REGIONS),
+            extent_maps: Cache::new(CACHED_EXTENTS),
+            chunks: Cache::new(kept),
+        })
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Can a disk be stored over this one, in this repository?
+    pub(crate) fn check_base(&self, repo: &Arc<Opened>) -> Result<()> {
+        if !Arc::ptr_eq(&self.repo, repo) {
+            return Err(Error::Invalid("the base lies in another repository".to_owned()));
+        }
+        if self.layout.chunk_bytes() != u64::from(repo.chunk_bytes()) {
+            return Err(Error::Invalid("the base has chunks of another size".to_owned()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn region_tree(&self, region: u64) -> Result<Id> {
+        self.regions.get(region as usize).copied().ok_or_else(|| not_a_disk(&self.label))
+    }
+
+    async fn region(&self, region: u64) -> Result<Arc<Vec<Id>>> {
+        if let Some(extents) = self.region_maps.get(&region) {
+            return Ok(extents);
+        }
+        let tree = self.repo.blobs.tree(self.region_tree(region)?).await?;
+        let extents = numbered_subtrees(&tree, EXTENT_DIGITS)
+            .filter(|extents| extents.len() as u64 == self.layout.region_extents(region))
+            .ok_or_else(|| not_a_disk(&self.label))?;
+        let extents = Arc::new(extents);
+        self.region_maps.insert(region, extents.clone());
+        Ok(extents)
+    }
+
+    pub(crate) async fn extent_tree(&self, extent: u64) -> Result<Id> {
+        let extents = self.region(extent / REGION_EXTENTS).await?;
+        extents.get((extent % REGION_EXTENTS) as usize).copied().ok_or_else(|| not_a_disk(&self.label))
+    }
+
+    async fn extent(&self, extent: u64) -> Result<Arc<Vec<Id>>> {
+        if let Some(chunks) = self.extent_maps.get(&extent) {
+            return Ok(chunks);
+        }
+        let tree = self.repo.blobs.tree(self.extent_tree(extent).await?).await?;
+        let chunks = self.layout.extent_chunks(extent, tree).ok_or_else(|| not_a_disk(&self.label))?;
+        let chunks = Arc::new(chunks);
+        self.extent_maps.insert(extent, chunks.clone());
+        Ok(chunks)
+    }
+
+    /// Ids of a range of chunks.
+    pub(crate) async fn chunks(&self, range: Range<u64>) -> Result<Vec<Id>> {
+        let mut chunks = Vec::with_capacity((range.end - range.start) as usize);
+        let mut next = range.start;
+        while next < range.end {
+            let extent = self.extent(next / EXTENT_CHUNKS).await?;
+            let start = (next % EXTENT_CHUNKS) as usize;
+            let end = extent.len().min(start + (range.end - next) as usize);
+            let found = extent.get(start..end).filter(|found| !found.is_empty());
+            chunks.extend_from_slice(found.ok_or_else(|| not_a_disk(&self.label))?);
+            next = range.start + chunks.len() as u64;
+        }
+        Ok(chunks)
+    }
+
+    async fn chunk(&self, chunk: u64) -> Result<Bytes> {
+        if let Some(bytes) = self.chunks.get(&chunk) {
+            return Ok(bytes);
+        }
+        let id = self.chunks(chunk..chunk + 1).await?[0];
+        let zero = &self.repo.zero;
+        let bytes = if id == zero.id && self.layout.chunk_len(chunk) == zero.chunk.len() {
+            zero.chunk.clone()
+        } else {
+            self.repo.blobs.chunk(id, self.layout.chunk_len(chunk)).await?
+        };
+        self.chunks.insert(chunk, bytes.clone());
+        Ok(bytes)
+    }
+
+    pub(crate) async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        check_range(offset, buf.len() as u64, self.layout.size())?;
+        let (mut offset, mut rest) = (offset, buf);
+        while !rest.is_empty() {
+            let chunk = self.chunk(offset / self.layout.chunk_bytes()).await?;
+            let found = &chunk[(offset % self.layout.chunk_bytes()) as usize..];
+            let len = found.len().min(rest.len());
+            rest[..len].copy_from_slice(&found[..len]);
+            rest = &mut rest[len..];
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+fn not_a_disk(label: &str) -> Error {
+    Error::damaged(label, "its directories are not laid out as they should be")
+}
+
+/// Finds size and chunk size of a disk from its first and its last extent. What lies between is checked when it is read.
+async fn find_layout(repo: &Opened, regions: &[Id]) -> Result<Option<Layout>> {
+    let (Some(first), Some(last)) = (regions.first(), regions.last()) else {
+        return Ok(Layout::new(0, repo.chunk_bytes()));
+    };
+    let first = numbered_subtrees(&repo.blobs.tree(*first).await?, EXTENT_DIGITS).unwrap_or_default();
+    let last = numbered_subtrees(&repo.blobs.tree(*last).await?, EXTENT_DIGITS).unwrap_or_default();
+    let (Some(first), Some(last_extent)) = (first.first(), last.last()) else { return Ok(None) };
+    let first = repo.blobs.tree(*first).await?;
+    let Some(chunk) = first.nodes.first().and_then(|segment| segment.content.first()) else { return Ok(None) };
+    let mut chunk_bytes = repo.blobs.locate(BlobKind::Data, chunk)?.len();
+    if regions.len() == 1 && last.len() == 1 && first.nodes.len() == 1 && first.nodes[0].content.len() == 1 {
+        // The only chunk of the disk may be a short one.
+        chunk_bytes = chunk_bytes.max(repo.chunk_bytes());
+    }
+    let extents = (regions.len() as u64 - 1) * REGION_EXTENTS + last.len() as u64 - 1;
+    let extent_bytes: Option<u64> =
+        repo.blobs.tree(*last_extent).await?.nodes.iter().try_fold(0_u64, |sum, segment| sum.checked_add(segment.size));
+    let before = extents.checked_mul(EXTENT_CHUNKS * u64::from(chunk_bytes));
+    let size = before.zip(extent_bytes).and_then(|(before, bytes)| before.checked_add(bytes));
+    let layout = size.and_then(|size| Layout::new(size, chunk_bytes));
+    Ok(layout.filter(|layout| layout.extents() == extents + 1 && layout.regions() == regions.len() as u64))
+}
+
+#[async_trait]
+impl DiskRead for DiskReader {
+    fn size(&self) -> u64 {
+        self.layout.size()
+    }
+
+    async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), xenkeep_disk::Error> {
+        Ok(self.read(offset, buf).await?)
+    }
+
+    fn blocks(self: Arc<Self>) -> Blocks {
+        stream::blocks(self)
+    }
+}

@@ -1,0 +1,272 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use secrecy::SecretString;
+
+use crate::blob::Blobs;
+use crate::config::Config;
+use crate::crypto::Key;
+use crate::id::Id;
+use crate::index::Index;
+use crate::keyfile::{self, Kdf};
+use crate::lock::Lock;
+use crate::session::Session;
+use crate::snapshot::Snapshot;
+use crate::store::{Directory, Name, Store};
+use crate::{
+    Counters, DamagedPoint, Error, PointList, PointMeta, PointReader, PointWriter, Result, SnapshotId, sealed, work,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Snapshot files that are read at once.
+const SNAPSHOTS_IN_FLIGHT: usize = 16;
+
+/// How a repository is made.
+#[derive(Clone, Copy, Debug)]
+pub struct CreateOptions {
+    /// Size of a chunk: a power of two from 128 KiB to 4 MiB. Stays as it is for the life of the repository.
+    pub chunk_bytes: u32,
+    /// How hard the password is to guess.
+    pub kdf: Kdf,
+}
+
+impl Default for CreateOptions {
+    fn default() -> Self {
+        CreateOptions { chunk_bytes: 512 << 10, kdf: Kdf::default() }
+    }
+}
+
+/// How a point is written.
+#[derive(Clone, Debug, Default)]
+pub struct WriteOptions {
+    /// Numbers of this backup, for whoever wants to watch.
+    pub counters: Arc<Counters>,
+}
+
+/// An open repository. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Repo(Arc<Opened>);
+
+impl fmt::Debug for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repo").field("dir", &self.0.dir).field("id", &self.0.id).finish_non_exhaustive()
+    }
+}
+
+/// What readers and writers of a repository share.
+pub(crate) struct Opened {
+    dir: PathBuf,
+    id: String,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) key: Arc<Key>,
+    index: Arc<Index>,
+    pub(crate) blobs: Blobs,
+    pub(crate) zero: ZeroChunk,
+    session: tokio::sync::Mutex<Weak<Session>>,
+}
+
+/// The chunk that most disks have most of.
+pub(crate) struct ZeroChunk {
+    pub(crate) chunk: Bytes,
+    pub(crate) id: Id,
+}
+
+impl Opened {
+    fn new(dir: &Path, store: Arc<dyn Store>, key: Key, config: &Config) -> Self {
+        let key = Arc::new(key);
+        let index = Arc::new(Index::new(store.clone(), key.clone()));
+        let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
+        Opened {
+            dir: dir.to_owned(),
+            id: config.id.to_string(),
+            blobs: Blobs::new(store.clone(), key.clone(), index.clone()),
+            zero: ZeroChunk { id: Id::of(&chunk), chunk },
+            session: tokio::sync::Mutex::default(),
+            store,
+            key,
+            index,
+        }
+    }
+
+    pub(crate) fn chunk_bytes(&self) -> u32 {
+        self.zero.chunk.len() as u32
+    }
+
+    /// The running session, or a new one, with an index that is up to date.
+    async fn session(&self) -> Result<Arc<Session>> {
+        let mut current = self.session.lock().await;
+        let running = current.upgrade().filter(|session| session.check().is_ok());
+        let session = match running {
+            Some(session) => session,
+            None => {
+                let lock = Lock::take(self.store.clone(), self.key.clone()).await?;
+                self.new_session(Some(lock))
+            }
+        };
+        self.index.refresh().await?;
+        *current = Arc::downgrade(&session);
+        Ok(session)
+    }
+
+    /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
+    async fn reading_session(&self) -> Result<Arc<Session>> {
+        match self.session().await {
+            Err(Error::Full { .. } | Error::Io { .. }) => {
+                tracing::warn!(repository = %self.dir.display(), "reading without a lock, which cannot be written");
+                self.index.refresh().await?;
+                Ok(self.new_session(None))
+            }
+            session => session,
+        }
+    }
+
+    fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
+        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), lock)
+    }
+
+    async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+        let read = sealed::read(&*self.store, &self.key, Name::Snapshot(id.0)).await;
+        read.map_err(|error| match error {
+            Error::NotFound { .. } => Error::NotFound { what: format!("restore point {id}") },
+            other => other,
+        })
+    }
+}
+
+impl Repo {
+    /// Makes a repository in a directory that is empty or not there yet, with one password, and opens it.
+    pub async fn create(dir: &Path, password: &SecretString, options: CreateOptions) -> Result<Repo> {
+        let config = Config::new(options.chunk_bytes)?;
+        let directory = Directory::new(dir);
+        let password = password.clone();
+        let (key, (key_name, key_file)) = work::block({
+            let directory = directory.clone();
+            move || {
+                let key = Key::random();
+                let file = keyfile::seal(&key, &password, options.kdf)?;
+                directory.create()?;
+                Ok::<_, Error>((key, file))
+            }
+        })
+        .await??;
+        directory.put(Name::Key(key_name), key_file).await?;
+        // The config comes last: without it, this is no repository.
+        directory.put(Name::Config, sealed::seal_plain(&key, &config)).await?;
+        Ok(Repo(Arc::new(Opened::new(dir, Arc::new(directory), key, &config))))
+    }
+
+    /// Opens a repository, with any of its passwords.
+    pub async fn open(dir: &Path, password: &SecretString) -> Result<Repo> {
+        let directory = Directory::new(dir);
+        let sweeper = directory.clone();
+        let repo = Repo::open_store(dir, Arc::new(directory), password).await?;
+        work::block(move || sweeper.sweep()).await?;
+        Ok(repo)
+    }
+
+    async fn open_store(dir: &Path, store: Arc<dyn Store>, password: &SecretString) -> Result<Repo> {
+        let not_ours = |why: &str| Error::NotARepository { dir: dir.to_owned(), why: why.to_owned() };
+        let missing = |error| match error {
+            Error::NotFound { .. } => not_ours("it has no file `config`"),
+            other => other,
+        };
+        let config = store.get(Name::Config, sealed::SMALL_FILE_BYTES).await.map_err(missing)?;
+        if store.list(Name::Key).await.map_or(true, |keys| keys.is_empty()) {
+            return Err(not_ours("it has no key files"));
+        }
+        let key = keyfile::find(&*store, password).await?;
+        let key = key.ok_or_else(|| Error::WrongPassword { dir: dir.to_owned() })?;
+        let config: Config = sealed::open(&key, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
+        config.check()?;
+        Ok(Repo(Arc::new(Opened::new(dir, store, key, &config))))
+    }
+
+    /// Its id: 64 hex digits.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
+    /// Size of its chunks.
+    #[must_use]
+    pub fn chunk_bytes(&self) -> u32 {
+        self.0.chunk_bytes()
+    }
+
+    /// Starts a new point. From now on, and as long as any point is written or read, our lock stands in the repository.
+    pub async fn begin(&self, options: WriteOptions) -> Result<PointWriter> {
+        let session = self.0.session().await?;
+        Ok(PointWriter::new(self.0.clone(), session, options.counters))
+    }
+
+    /// Our points, oldest first. Snapshots of others are left out, and so are damaged ones, which [`scan`](Self::scan) names.
+    pub async fn points(&self) -> Result<Vec<PointMeta>> {
+        Ok(self.scan().await?.points)
+    }
+
+    /// Our points, and what could not be read.
+    pub async fn scan(&self) -> Result<PointList> {
+        let ids = self.0.store.list(Name::Snapshot).await?;
+        let mut read = stream::iter(ids)
+            .map(|(id, _)| async move { (id, self.0.snapshot(&SnapshotId(id)).await) })
+            .buffer_unordered(SNAPSHOTS_IN_FLIGHT);
+        let mut list = PointList::default();
+        while let Some((id, snapshot)) = read.next().await {
+            match snapshot {
+                Ok(snapshot) => list.points.extend(snapshot.point(id)),
+                Err(Error::NotFound { .. }) => {} // removed in this moment
+                Err(error @ Error::Damaged { .. }) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "a snapshot file cannot be read");
+                    list.damaged.push(DamagedPoint { id: SnapshotId(id), error });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        list.points.sort_by(|a, b| a.time.cmp(&b.time).then(a.id.cmp(&b.id)));
+        Ok(list)
+    }
+
+    /// The one point whose id begins with `prefix`.
+    pub async fn find(&self, prefix: &str) -> Result<PointMeta> {
+        let mut found: Vec<PointMeta> = self.points().await?;
+        found.retain(|point| point.id.to_string().starts_with(prefix));
+        match found.len() {
+            0 => Err(Error::NotFound { what: format!("restore point {prefix}") }),
+            1 => Ok(found.remove(0)),
+            _ => {
+                let candidates = found.iter().map(|point| point.id).collect();
+                Err(Error::Ambiguous { prefix: prefix.to_owned(), candidates })
+            }
+        }
+    }
+
+    /// Opens a point for reading.
+    pub async fn open_point(&self, id: &SnapshotId) -> Result<PointReader> {
+        let session = self.0.reading_session().await?;
+        let snapshot = self.0.snapshot(id).await?;
+        let tree = snapshot.tree;
+        let not_ours = || Error::NotFound { what: format!("restore point {id} of ours") };
+        let meta = snapshot.point(id.0).ok_or_else(not_ours)?;
+        PointReader::open(self.0.clone(), session, meta, tree).await
+    }
+
+    /// Removes a point. Its chunks stay until a prune; other points are not touched.
+    pub async fn remove_point(&self, id: &SnapshotId) -> Result<()> {
+        self.0.snapshot(id).await.map(drop).or_else(|error| match error {
+            Error::Damaged { .. } => Ok(()),
+            other => Err(other),
+        })?;
+        self.0.store.remove(Name::Snapshot(id.0)).await
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the files of a repository lie.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::Result;
+use crate::id::Id;
+
+mod directory;
+#[cfg(test)]
+pub(crate) mod faulty;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use directory::Directory;
+
+/// A file of a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Name {
+    Config,
+    Key(Id),
+    Lock(Id),
+    Index(Id),
+    Snapshot(Id),
+    Pack(Id),
+}
+
+/// Kinds of files that can be listed. As functions of an id, they are the constructors of [`Name`].
+pub(crate) type Kind = fn(Id) -> Name;
+
+impl fmt::Display for Name {
+    /// The path within the repository.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Name::Config => f.write_str("config"),
+            Name::Key(id) => write!(f, "keys/{id}"),
+            Name::Lock(id) => write!(f, "locks/{id}"),
+            Name::Index(id) => write!(f, "index/{id}"),
+            Name::Snapshot(id) => write!(f, "snapshots/{id}"),
+            Name::Pack(id) => {
+                write!(f, "data/{}/{id}", hex::encode(&id.as_bytes()[..1]))
+            }
+        }
+    }
+}
+
+/// Files that are written once and never changed. What is written is durable, and complete or not there at all.
+#[async_trait]
+pub(crate) trait Store: Send + Sync {
+    /// Writes a file. When this returns, it survives a power failure, and has the length that was asked for.
+    async fn put(&self, name: Name, content: Bytes) -> Result<()>;
+
+    /// Reads a file, which is damaged if it is longer than `max_bytes`.
+    async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes>;
+
+    /// Reads a part of a file, which is damaged if it is too short for that.
+    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>>;
+
+    /// Ids and lengths of all files of a kind. Files with other names are left out.
+    async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>>;
+
+    /// Removes a file; it is no error if it isn't there.
+    async fn remove(&self, name: Name) -> Result<()>;
+
+    /// The same, where nobody can wait.
+    fn remove_now(&self, name: Name);
+}

@@ -1,0 +1,202 @@
+//! A repository in a local (or mounted) directory, laid out as restic lays it out.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{Kind, Name, Store};
+use crate::id::Id;
+use crate::{Error, Result, work};
+
+/// Files are born here and move to their place when they are complete. restic leaves the directory alone.
+const TEMP_DIR: &str = "tmp";
+
+/// No file takes a day to write: older ones were left behind by a crash.
+const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[derive(Clone)]
+pub(crate) struct Directory {
+    root: Arc<Path>,
+}
+
+impl Directory {
+    pub(crate) fn new(root: &Path) -> Self {
+        Directory { root: root.into() }
+    }
+
+    /// Makes the directories of a new repository in a directory that is empty or not there.
+    pub(crate) fn create(&self) -> Result<()> {
+        make_dir(&self.root)?;
+        let mut entries = fs::read_dir(&self.root).map_err(|error| Error::io(&self.root, error))?;
+        if entries.next().is_some() {
+            return Err(Error::NotEmpty { dir: self.root.to_path_buf() });
+        }
+        for dir in ["keys", "locks", "index", "snapshots", TEMP_DIR, "data"] {
+            make_dir(&self.root.join(dir))?;
+        }
+        let data = self.root.join("data");
+        for byte in 0..=255_u8 {
+            make_dir(&data.join(hex::encode([byte])))?;
+        }
+        sync_dir(&data)?;
+        sync_dir(&self.root)?;
+        self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
+    }
+
+    /// Removes what a crash left behind, as far as that is possible.
+    pub(crate) fn sweep(&self) {
+        let is_old = |entry: &fs::DirEntry| {
+            let modified = entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::now());
+            modified.elapsed().is_ok_and(|age| age > TEMP_MAX_AGE)
+        };
+        let Ok(entries) = fs::read_dir(self.root.join(TEMP_DIR)) else { return };
+        for entry in entries.filter_map(io::Result::ok).filter(is_old) {
+            tracing::info!(file = %entry.path().display(), "removing what an interrupted write left behind");
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+
+    fn path(&self, name: Name) -> PathBuf {
+        self.root.join(name.to_string())
+    }
+
+    fn put_blocking(&self, name: Name, content: &[u8]) -> Result<()> {
+        let temp_dir = self.root.join(TEMP_DIR);
+        let temp = temp_dir.join(Uuid::new_v4().to_string());
+        let target = self.path(name);
+        let written = write_durably(&temp, content).or_else(|error| match error.kind() {
+            // A repository that restic made has no such directory yet.
+            io::ErrorKind::NotFound => {
+                make_dir(&temp_dir).map_err(io::Error::other).and_then(|()| write_durably(&temp, content))
+            }
+            _ => Err(error),
+        });
+        let moved = written.and_then(|()| fs::rename(&temp, &target));
+        if let Err(error) = moved {
+            drop(fs::remove_file(&temp));
+            return Err(Error::io(&target, error));
+        }
+        target.parent().map_or(Ok(()), sync_dir)
+    }
+
+    fn list_dir(&self, dir: &Path, found: &mut Vec<(Id, u64)>) -> Result<()> {
+        for entry in fs::read_dir(dir).map_err(|error| Error::io(dir, error))? {
+            let entry = entry.map_err(|error| Error::io(dir, error))?;
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match entry.metadata() {
+                Ok(meta) => found.push((id, meta.len())),
+                // Locks come and go while we look.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io(&entry.path(), error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn list_blocking(&self, kind: Kind) -> Result<Vec<(Id, u64)>> {
+        let any = self.path(kind(Id::from_bytes([0; 32])));
+        let dir = any.parent().expect("all kinds lie in a directory");
+        let mut found = Vec::new();
+        if matches!(kind(Id::from_bytes([0; 32])), Name::Pack(_)) {
+            let data = self.root.join("data");
+            for byte in 0..=255_u8 {
+                self.list_dir(&data.join(hex::encode([byte])), &mut found)?;
+            }
+        } else {
+            self.list_dir(dir, &mut found)?;
+        }
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl Store for Directory {
+    async fn put(&self, name: Name, content: Bytes) -> Result<()> {
+        let this = self.clone();
+        work::block(move || this.put_blocking(name, &content)).await?
+    }
+
+    async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes> {
+        let path = self.path(name);
+        work::block(move || {
+            let file = open(&path, name)?;
+            let mut content = Vec::new();
+            file.take(max_bytes + 1).read_to_end(&mut content).map_err(|error| Error::io(&path, error))?;
+            if content.len() as u64 > max_bytes {
+                return Err(Error::damaged(name.to_string(), format!("it is longer than {max_bytes} bytes")));
+            }
+            Ok(content.into())
+        })
+        .await?
+    }
+
+    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let path = self.path(name);
+        work::block(move || {
+            let file = open(&path, name)?;
+            let mut content = vec![0; len];
+            file.read_exact_at(&mut content, offset).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Error::damaged(name.to_string(), "it is cut off"),
+                _ => Error::io(&path, error),
+            })?;
+            Ok(content)
+        })
+        .await?
+    }
+
+    async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>> {
+        let this = self.clone();
+        work::block(move || this.list_blocking(kind)).await?
+    }
+
+    async fn remove(&self, name: Name) -> Result<()> {
+        let path = self.path(name);
+        work::block(move || match fs::remove_file(&path) {
+            Ok(()) => path.parent().map_or(Ok(()), sync_dir),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(&path, error)),
+        })
+        .await?
+    }
+
+    fn remove_now(&self, name: Name) {
+        let path = self.path(name);
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(file = %path.display(), %error, "cannot remove a file of the repository");
+        }
+    }
+}
+
+fn open(path: &Path, name: Name) -> Result<File> {
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { what: name.to_string() },
+        _ => Error::io(path, error),
+    })
+}
+
+fn make_dir(dir: &Path) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| Error::io(dir, error))
+}
+
+/// Makes what was created, renamed or removed in a directory durable.
+fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::io(dir, error))
+}
+
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    let len = file.metadata()?.len();
+    if len != content.len() as u64 {
+        return Err(io::Error::other(format!("{len} bytes were stored of {}", content.len())));
+    }
+    Ok(())
+}
