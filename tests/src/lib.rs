@@ -1,1 +1,15 @@
-//! End-to-end tests: real binaries, real disks.
+//! What the end-to-end tests and the demo stand on: disk images with real file systems, a simulated pool and a
+//! xenkeep server as real processes, and the command line as a person would type it.
+//!
+//! *Not* here: knowledge of XAPI or of the repository format; the programs are looked at from outside alone.
+
+pub mod images;
+mod lab;
+mod pool;
+mod process;
+mod product;
+
+pub use lab::Lab;
+pub use pool::{DeletedDisk, Pool, PoolOptions, PoolVm};
+pub use process::binary;
+pub use product::{Outcome, Product};

@@ -15,6 +15,8 @@
 
 mod clients;
 mod datastores;
+#[cfg(feature = "http")]
+pub mod http;
 mod ids;
 mod jobs;
 mod lease;

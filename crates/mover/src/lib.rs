@@ -1,1 +1,44 @@
-//! Runs one job: moves bytes between pool and datastore.
+//! Runs jobs: moves bytes between a pool and a datastore.
+//!
+//! A [`Mover`] takes jobs from whoever hands them out ([`Leases`]: the server in the same process, or over HTTPS), does
+//! each with the secrets that came with it, tells how far it is once a second, and reports how it ended. What a job makes
+//! on a pool it writes to the job's journal *before* it makes it (`journal.rs`), so that whoever comes next can undo it.
+//!
+//! *Not* here: when a job runs and how many at once a drive allows (`xenkeep-server`), how a pool is spoken to (`xapi`),
+//! what lies in a datastore (`xenkeep-repo`), what a disk image looks like (`xenkeep-disk`).
+//!
+//! | room | what |
+//! |---|---|
+//! | `lease` `content` | where jobs come from, where their streams go: the crate's outside |
+//! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
+//! | `context` `progress` `journal` | what every step is given |
+//! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
+//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
+
+mod backup;
+mod client;
+mod content;
+mod context;
+mod datastore;
+mod export;
+mod identity;
+mod journal;
+mod lease;
+mod mover;
+mod open;
+mod point;
+mod problem;
+mod progress;
+mod recover;
+mod restore;
+mod run;
+mod session;
+mod sr;
+mod tag;
+mod undo;
+mod work;
+
+pub use content::{ContentSink, ReaderGone};
+pub use lease::{LeaseError, Leases};
+pub use mover::{Mover, MoverConfig};

@@ -1,2 +1,7 @@
-//! .
-fn main() {}
+//! The `xenkeep` program; all of it is in the library beside.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xenkeep::run(std::env::args_os()).into()
+}

@@ -1,0 +1,168 @@
+//! Datastores: the repositories, and how to open them.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use xenkeep_api::{Datastore, DatastoreAccess, DatastoreId, NewDatastore, Problem, Secret};
+
+use crate::db::{Connection, Row};
+use crate::words::{id, millis, time};
+use crate::{Catalog, Error, jobs, names};
+
+/// The datastores that are there: all, or the one of a name or id.
+const SELECT: &str = "SELECT id, name, path, repository_id, created_ms FROM datastores \
+    WHERE repository_id IS NOT NULL AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
+
+impl Catalog {
+    /// Adds a datastore that nobody sees before its repository has been created.
+    pub async fn insert_datastore(
+        &self,
+        datastore: DatastoreId,
+        new: &NewDatastore,
+        password: &Secret,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let sealed = self.sealer().seal(&password_place(datastore), password)?;
+        let mut tx = self.write().await?;
+        for row in sqlx::query("SELECT name, path FROM datastores").fetch_all(&mut *tx).await? {
+            let (name, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            if let Some(problem) = collision(new, &name, &path) {
+                return Err(Error::Exists(problem));
+            }
+        }
+        sqlx::query("INSERT INTO datastores (id, name, path, password_sealed, created_ms) VALUES ($1, $2, $3, $4, $5)")
+            .bind(datastore.to_string())
+            .bind(&new.name)
+            .bind(&new.path)
+            .bind(sealed)
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// All datastores, by name.
+    pub async fn datastores(&self) -> Result<Vec<Datastore>, Error> {
+        let query = sqlx::query(SELECT).bind(None::<String>).bind(None::<String>);
+        query.fetch_all(self.readers()).await?.iter().map(datastore).collect()
+    }
+
+    /// The datastore of a name or an id.
+    pub async fn datastore(&self, name_or_id: &str) -> Result<Datastore, Error> {
+        let row = sqlx::query(SELECT)
+            .bind(name_or_id)
+            .bind(name_or_id.to_ascii_lowercase())
+            .fetch_optional(self.readers())
+            .await?;
+        match row {
+            Some(row) => datastore(&row),
+            None => Err(Error::NotFound(self.no_datastore(name_or_id).await?)),
+        }
+    }
+
+    /// How to open a datastore, also one that is being created.
+    pub async fn datastore_access(&self, datastore: DatastoreId) -> Result<DatastoreAccess, Error> {
+        let row = sqlx::query("SELECT name, path, password_sealed FROM datastores WHERE id = $1")
+            .bind(datastore.to_string())
+            .fetch_optional(self.readers())
+            .await?;
+        let Some(row) = row else {
+            return Err(Error::NotFound(self.no_datastore(&datastore.to_string()).await?));
+        };
+        Ok(DatastoreAccess {
+            id: datastore,
+            name: row.try_get("name")?,
+            path: row.try_get("path")?,
+            password: self.sealer().open(&password_place(datastore), row.try_get("password_sealed")?)?,
+        })
+    }
+
+    /// Forgets a datastore; its files stay. Refused while it holds restore points or a job uses it.
+    pub async fn remove_datastore(&self, datastore: &Datastore) -> Result<(), Error> {
+        let (name, key) = (&datastore.name, datastore.id.to_string());
+        let mut tx = self.write().await?;
+        let points: i64 = sqlx::query("SELECT COUNT(*) FROM points WHERE datastore_id = $1")
+            .bind(&key)
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get(0)?;
+        if points > 0 {
+            return Err(Error::InUse(
+                Problem::new("datastore.in_use", format!("datastore {name} holds restore points: {points}"))
+                    .hint("its key would be lost with it, and the restore points could never be read again")
+                    .about(name.clone()),
+            ));
+        }
+        if let Some(job) = jobs::unfinished_of(&mut tx, jobs::Owner::Datastore, &key).await? {
+            return Err(Error::InUse(
+                Problem::new("datastore.in_use", format!("job {job} with datastore {name} has not ended"))
+                    .hint(format!("wait for it, or cancel it: xenkeep job cancel {job}"))
+                    .about(name.clone()),
+            ));
+        }
+        sqlx::query("DELETE FROM datastores WHERE id = $1").bind(&key).execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Removes a datastore whose repository could not be created, whatever its jobs.
+    pub async fn discard_datastore(&self, datastore: DatastoreId) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM datastores WHERE id = $1 AND repository_id IS NULL")
+            .bind(datastore.to_string())
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Removes clients and datastores that a server was adding when it died.
+    pub async fn discard_unready(&self) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM clients WHERE ready = 0").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM datastores WHERE repository_id IS NULL").execute(&mut *tx).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn no_datastore(&self, name: &str) -> Result<Problem, Error> {
+        let known: Vec<String> = self.datastores().await?.into_iter().map(|datastore| datastore.name).collect();
+        Ok(names::not_found("datastore", name, &known, "xenkeep datastore create makes one"))
+    }
+}
+
+/// The repository is there: from now on the datastore is, too.
+pub(crate) async fn created(tx: &mut Connection, datastore: DatastoreId, repository_id: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE datastores SET repository_id = $2 WHERE id = $1")
+        .bind(datastore.to_string())
+        .bind(repository_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Two datastores may share neither name nor directory, and none may lie within another.
+fn collision(new: &NewDatastore, name: &str, path: &str) -> Option<Problem> {
+    if new.name == name {
+        let problem = Problem::new("datastore.exists", format!("there is a datastore {name} already"));
+        return Some(problem.hint("choose another name").about(name));
+    }
+    let (ours, theirs) = (Path::new(&new.path), Path::new(path));
+    (ours.starts_with(theirs) || theirs.starts_with(ours)).then(|| {
+        Problem::new("datastore.path_taken", format!("{} overlaps with {path}, the directory of datastore {name}", new.path))
+            .hint("choose a directory of its own")
+            .about(path)
+    })
+}
+
+fn password_place(datastore: DatastoreId) -> String {
+    format!("datastores/{datastore}/password")
+}
+
+fn datastore(row: &Row) -> Result<Datastore, Error> {
+    Ok(Datastore {
+        id: id("datastores.id", row.try_get("id")?)?,
+        name: row.try_get("name")?,
+        path: row.try_get("path")?,
+        repository_id: row.try_get("repository_id")?,
+        created_at: time("datastores.created_ms", row.try_get("created_ms")?)?,
+    })
+}

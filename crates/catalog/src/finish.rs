@@ -1,0 +1,182 @@
+//! The end of a running job: reported by its mover, or because nothing was heard of it.
+//!
+//! Everything that follows from the end (the restore points it made, the client it checked, the recovery that must clean
+//! up after it) is written in the transaction that ends it: there is no moment at which one is there without the other.
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point};
+
+use crate::db::{Connection, Row, Write};
+use crate::words::{from_word, json, millis, word};
+use crate::{Catalog, Error, NewJob, clients, datastores, jobs, points};
+
+/// A job that has just ended, for the decision whether something must clean up after it.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// The job, in its final state.
+    pub job: Job,
+    /// The VM that it had for itself.
+    pub vm_key: Option<String>,
+    /// If it was a recovery: how many came before it.
+    pub attempt: u32,
+    /// Something that it made outside is not undone.
+    pub open_journal: bool,
+}
+
+/// Whether an ended job needs a recovery. Called inside the transaction that ends it.
+pub type RecoverDecision<'a> = &'a (dyn Fn(&Ended) -> Option<NewJob> + Send + Sync);
+
+impl Catalog {
+    /// Ends a job as its mover reports it. Repeating the same report is no error.
+    pub async fn finish(
+        &self,
+        job: JobId,
+        fence: i64,
+        report: &JobReport,
+        now: Timestamp,
+        recover: RecoverDecision<'_>,
+    ) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        let row = sqlx::query("SELECT state, fence FROM jobs WHERE id = $1")
+            .bind(job.to_string())
+            .fetch_optional(&mut *tx)
+            .await?
+            .ok_or(Error::LeaseLost(job))?;
+        let state: JobState = from_word("jobs.state", row.try_get("state")?)?;
+        if row.try_get::<i64, _>("fence")? != fence {
+            return Err(Error::LeaseLost(job));
+        }
+        if state.is_final() && state == report.state {
+            return Ok(());
+        }
+        if state != JobState::Running {
+            return Err(Error::LeaseLost(job));
+        }
+        write_report(&mut tx, job, report, now).await?;
+        let ended = ended(&mut tx, job).await?;
+        write_effects(&mut tx, &ended.job, report).await?;
+        if let Some(recovery) = recover(&ended) {
+            jobs::insert(&mut tx, &recovery, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Interrupts all running jobs: the server that ran them is gone.
+    pub async fn interrupt_all(&self, now: Timestamp, recover: RecoverDecision<'_>) -> Result<Vec<JobId>, Error> {
+        self.interrupt(None, now, recover).await
+    }
+
+    /// Interrupts the running jobs whose lease has run out.
+    pub async fn interrupt_expired(&self, now: Timestamp, recover: RecoverDecision<'_>) -> Result<Vec<JobId>, Error> {
+        self.interrupt(Some(now), now, recover).await
+    }
+
+    async fn interrupt(
+        &self,
+        expired_at: Option<Timestamp>,
+        now: Timestamp,
+        recover: RecoverDecision<'_>,
+    ) -> Result<Vec<JobId>, Error> {
+        const SELECT: &str =
+            "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) ORDER BY number";
+        let limit = expired_at.map(millis);
+        if sqlx::query(SELECT).bind(limit).fetch_optional(self.readers()).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let rows = sqlx::query(SELECT).bind(limit).fetch_all(&mut *tx).await?;
+        let mut interrupted = Vec::with_capacity(rows.len());
+        for row in rows {
+            let job = crate::words::id("jobs.id", row.try_get(0)?)?;
+            // The fence rises, so that nothing that its old mover says counts any more.
+            sqlx::query("UPDATE jobs SET state = $2, fence = fence + 1, finished_ms = $3 WHERE id = $1")
+                .bind(row.try_get::<String, _>(0)?)
+                .bind(word(&JobState::Interrupted))
+                .bind(millis(now))
+                .execute(&mut *tx)
+                .await?;
+            if let Some(recovery) = recover(&ended(&mut tx, job).await?) {
+                jobs::insert(&mut tx, &recovery, now).await?;
+            }
+            interrupted.push(job);
+        }
+        tx.commit().await?;
+        Ok(interrupted)
+    }
+
+    /// A job that ended earlier, for the decision whether something must still clean up after it.
+    pub async fn ended(&self, job: JobId) -> Result<Ended, Error> {
+        let mut connection = self.readers().acquire().await?;
+        ended(&mut connection, job).await
+    }
+}
+
+async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Timestamp) -> Result<(), Error> {
+    if !report.state.is_final() || report.state == JobState::Interrupted {
+        return Err(Error::Contradiction { job, what: format!("{} is no end to report", word(&report.state)) });
+    }
+    sqlx::query(
+        "UPDATE jobs SET state = $2, finished_ms = $3, progress = $4, problem = $5, warnings = $6, result = $7, \
+         lease_until_ms = NULL WHERE id = $1",
+    )
+    .bind(job.to_string())
+    .bind(word(&report.state))
+    .bind(millis(now))
+    .bind(json(&report.progress))
+    .bind(report.problem.as_ref().map(json))
+    .bind(json(&report.warnings))
+    .bind(report.result.as_ref().map(json))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What follows from a report for the other tables.
+async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport) -> Result<(), Error> {
+    let contradiction = |what: &str| Error::Contradiction { job: job.id, what: what.to_owned() };
+    match (&job.spec, &report.result) {
+        (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool })) => clients::checked(tx, *client, pool).await,
+        (JobSpec::CreateDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
+            datastores::created(tx, *datastore, repository_id).await
+        }
+        (JobSpec::Backup { .. }, Some(JobResult::Point { point })) => {
+            insert_points(tx, job, std::slice::from_ref(point)).await
+        }
+        (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
+        (JobSpec::ListVms { .. }, Some(JobResult::Vms { .. }))
+        | (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
+        | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),
+        (_, None) if !report.state.is_good() => Ok(()),
+        (_, None) => Err(contradiction("a good end without a result")),
+        (_, Some(_)) => Err(contradiction("the result is not of its kind")),
+    }
+}
+
+async fn insert_points(tx: &mut Write, job: &Job, points: &[Point]) -> Result<(), Error> {
+    if points.iter().any(|point| Some(point.datastore) != job.spec.datastore()) {
+        return Err(Error::Contradiction { job: job.id, what: "a restore point in another datastore".to_owned() });
+    }
+    points::insert(tx, points).await
+}
+
+async fn ended(tx: &mut Connection, job: JobId) -> Result<Ended, Error> {
+    let row = sqlx::query(
+        "SELECT jobs.*, EXISTS (SELECT 1 FROM journal WHERE journal.job_id = COALESCE(jobs.root_id, jobs.id)) AS open \
+         FROM jobs WHERE id = $1",
+    )
+    .bind(job.to_string())
+    .fetch_optional(tx)
+    .await?
+    .ok_or(Error::LeaseLost(job))?;
+    from_row(&row)
+}
+
+fn from_row(row: &Row) -> Result<Ended, Error> {
+    Ok(Ended {
+        job: jobs::job(row)?,
+        vm_key: row.try_get("vm_key")?,
+        attempt: u32::try_from(row.try_get::<i64, _>("attempt")?).unwrap_or(u32::MAX),
+        open_journal: row.try_get("open")?,
+    })
+}

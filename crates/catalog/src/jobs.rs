@@ -1,0 +1,200 @@
+//! Jobs as people see them: adding, finding, listing, cancelling.
+
+use jiff::Timestamp;
+use sqlx::Row as _;
+use xenkeep_api::{Job, JobId, JobKind, JobSpec, JobState, Problem, Progress};
+
+use crate::db::{Connection, Row};
+use crate::words::{from_json, from_word, id, json, millis, time, word};
+use crate::{Catalog, Error, names};
+
+/// Jobs, the newest first: all, or those of an id or its beginning, of a state, of a kind.
+const SELECT: &str = "SELECT id, spec, subject, state, cancel_requested, created_ms, started_ms, finished_ms, progress, \
+    problem, warnings, result FROM jobs \
+    WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) AND ($2 IS NULL OR state = $2) AND ($3 IS NULL OR kind = $3) \
+    ORDER BY number DESC LIMIT $4";
+
+/// Length of a uuid as text.
+const ID_LEN: usize = 36;
+
+/// A job to be added to the queue.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// What it is to do.
+    pub spec: JobSpec,
+    /// For people: what it is about.
+    pub subject: String,
+    /// The VM that it must have for itself, in the words of whoever chooses the next job.
+    pub vm_key: Option<String>,
+    /// It starts no sooner than this.
+    pub not_before: Option<Timestamp>,
+    /// Of a recover job: how many came before it.
+    pub attempt: u32,
+}
+
+/// Which jobs to list; what is absent does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct JobFilter {
+    /// Jobs in this state.
+    pub state: Option<JobState>,
+    /// Jobs of this kind.
+    pub kind: Option<JobKind>,
+}
+
+/// What a job may belong to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Owner {
+    Client,
+    Datastore,
+}
+
+impl Catalog {
+    /// Adds a job to the queue.
+    pub async fn insert_job(&self, job: &NewJob, now: Timestamp) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        insert(&mut tx, job, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The job of an id.
+    pub async fn job(&self, job: JobId) -> Result<Job, Error> {
+        self.find_job(&job.to_string()).await
+    }
+
+    /// The job of an id or of its beginning.
+    pub async fn find_job(&self, id_or_prefix: &str) -> Result<Job, Error> {
+        let none = || Error::NotFound(names::not_found("job", id_or_prefix, &[], "xenkeep job list shows all jobs"));
+        let prefix = names::id_prefix(id_or_prefix, ID_LEN).ok_or_else(none)?;
+        let rows = self.select_jobs(Some(&prefix), &JobFilter::default(), 5).await?;
+        match rows.as_slice() {
+            [] => Err(none()),
+            [row] => job(row),
+            rows => {
+                let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
+                Err(Error::Ambiguous(names::ambiguous("job", &prefix, &ids)))
+            }
+        }
+    }
+
+    /// Jobs, the newest first, no more than `limit`.
+    pub async fn jobs(&self, filter: &JobFilter, limit: u32) -> Result<Vec<Job>, Error> {
+        self.select_jobs(None, filter, limit).await?.iter().map(job).collect()
+    }
+
+    async fn select_jobs(&self, prefix: Option<&str>, filter: &JobFilter, limit: u32) -> Result<Vec<Row>, Error> {
+        let query = sqlx::query(SELECT)
+            .bind(prefix)
+            .bind(filter.state.as_ref().map(word))
+            .bind(filter.kind.as_ref().map(word))
+            .bind(i64::from(limit));
+        Ok(query.fetch_all(self.readers()).await?)
+    }
+
+    /// Asks for the end of a job: a queued one ends at once, a running one is told by its next renewal.
+    pub async fn cancel_job(&self, job: JobId, now: Timestamp) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        let row = sqlx::query("SELECT state FROM jobs WHERE id = $1")
+            .bind(job.to_string())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = row else {
+            let problem = names::not_found("job", &job.to_string(), &[], "xenkeep job list shows all jobs");
+            return Err(Error::NotFound(problem));
+        };
+        let state: JobState = from_word("jobs.state", row.try_get(0)?)?;
+        if state.is_final() {
+            let message = format!("job {job} has ended already: {}", word(&state));
+            return Err(Error::InUse(Problem::new("job.ended", message).about(job.to_string())));
+        }
+        if state == JobState::Queued {
+            sqlx::query("UPDATE jobs SET state = $2, cancel_requested = 1, finished_ms = $3 WHERE id = $1")
+                .bind(job.to_string())
+                .bind(word(&JobState::Cancelled))
+                .bind(millis(now))
+                .execute(&mut *tx)
+                .await?;
+        } else {
+            sqlx::query("UPDATE jobs SET cancel_requested = 1 WHERE id = $1")
+                .bind(job.to_string())
+                .execute(&mut *tx)
+                .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Forgets the ended jobs of a kind that ended before a time, with their logs.
+    pub async fn forget_jobs(&self, kind: JobKind, ended_before: Timestamp) -> Result<u64, Error> {
+        let mut tx = self.write().await?;
+        let done = sqlx::query("DELETE FROM jobs WHERE kind = $1 AND finished_ms < $2")
+            .bind(word(&kind))
+            .bind(millis(ended_before))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// Adds a job to the queue.
+pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) -> Result<(), Error> {
+    let root = match &job.spec {
+        JobSpec::Recover { interrupted, .. } => Some(interrupted.to_string()),
+        _ => None,
+    };
+    sqlx::query(
+        "INSERT INTO jobs (id, number, kind, state, spec, subject, client_id, datastore_id, vm_key, root_id, attempt, \
+         not_before_ms, cancel_requested, fence, created_ms, progress, warnings) \
+         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM jobs), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, \
+         $12, $13, '[]')",
+    )
+    .bind(job.id.to_string())
+    .bind(word(&job.spec.kind()))
+    .bind(word(&JobState::Queued))
+    .bind(json(&job.spec))
+    .bind(&job.subject)
+    .bind(job.spec.client().map(|client| client.to_string()))
+    .bind(job.spec.datastore().map(|datastore| datastore.to_string()))
+    .bind(&job.vm_key)
+    .bind(root)
+    .bind(i64::from(job.attempt))
+    .bind(job.not_before.map_or(0, millis))
+    .bind(millis(now))
+    .bind(json(&Progress::default()))
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+/// A queued or running job of a client or datastore, if there is one.
+pub(crate) async fn unfinished_of(tx: &mut Connection, owner: Owner, id: &str) -> Result<Option<String>, Error> {
+    let query = match owner {
+        Owner::Client => "SELECT id FROM jobs WHERE state IN ('queued', 'running') AND client_id = $1 LIMIT 1",
+        Owner::Datastore => "SELECT id FROM jobs WHERE state IN ('queued', 'running') AND datastore_id = $1 LIMIT 1",
+    };
+    let row = sqlx::query(query).bind(id).fetch_optional(tx).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+pub(crate) fn job(row: &Row) -> Result<Job, Error> {
+    let optional_time = |column: &str| -> Result<Option<Timestamp>, Error> {
+        row.try_get::<Option<i64>, _>(column)?.map(|millis| time(column, millis)).transpose()
+    };
+    let problem: Option<String> = row.try_get("problem")?;
+    let result: Option<String> = row.try_get("result")?;
+    Ok(Job {
+        id: id("jobs.id", row.try_get("id")?)?,
+        spec: from_json("jobs.spec", row.try_get("spec")?)?,
+        subject: row.try_get("subject")?,
+        state: from_word("jobs.state", row.try_get("state")?)?,
+        cancel_requested: row.try_get::<i64, _>("cancel_requested")? == 1,
+        created_at: time("jobs.created_ms", row.try_get("created_ms")?)?,
+        started_at: optional_time("started_ms")?,
+        finished_at: optional_time("finished_ms")?,
+        progress: from_json("jobs.progress", row.try_get("progress")?)?,
+        problem: problem.map(|text| from_json("jobs.problem", &text)).transpose()?,
+        warnings: from_json("jobs.warnings", row.try_get("warnings")?)?,
+        result: result.map(|text| from_json("jobs.result", &text)).transpose()?,
+    })
+}

@@ -1,0 +1,109 @@
+//! Restore points: what can be restored.
+
+use sqlx::Row as _;
+use xenkeep_api::{DatastoreId, Point};
+
+use crate::db::{Connection, Row};
+use crate::words::{from_json, from_size, from_word, id, json, millis, size, time, word};
+use crate::{Catalog, Error, names};
+
+/// Points, the newest first: all, or those of an id or its beginning, of a client, of a VM, of a datastore.
+const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
+    size_bytes, new_bytes, stored_bytes, disks FROM points \
+    WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) \
+    AND ($2 IS NULL OR client_id = $2 OR client_name = $2) \
+    AND ($3 IS NULL OR vm_uuid = lower($3) OR vm_name = $3) \
+    AND ($4 IS NULL OR datastore_id = $4) \
+    ORDER BY taken_ms DESC, id LIMIT $5";
+
+/// Length of a snapshot's id as text.
+const ID_LEN: usize = 64;
+
+/// Which points to list; what is absent does not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct PointQuery {
+    /// Id of a client, or the name that it had when the point was taken: clients come and go.
+    pub client: Option<String>,
+    /// Name-label or uuid of a VM.
+    pub vm: Option<String>,
+    /// A datastore.
+    pub datastore: Option<DatastoreId>,
+}
+
+impl Catalog {
+    /// Restore points, the newest first, no more than `limit`.
+    pub async fn points(&self, query: &PointQuery, limit: u32) -> Result<Vec<Point>, Error> {
+        self.select_points(None, query, limit).await?.iter().map(point).collect()
+    }
+
+    /// The restore point of an id or of its beginning.
+    pub async fn find_point(&self, id_or_prefix: &str) -> Result<Point, Error> {
+        let hint = "xenkeep point list shows all restore points";
+        let none = || Error::NotFound(names::not_found("point", id_or_prefix, &[], hint));
+        let prefix = names::id_prefix(id_or_prefix, ID_LEN).ok_or_else(none)?;
+        let rows = self.select_points(Some(&prefix), &PointQuery::default(), 5).await?;
+        match rows.as_slice() {
+            [] => Err(none()),
+            [row] => point(row),
+            rows => {
+                let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>()?;
+                Err(Error::Ambiguous(names::ambiguous("point", &prefix, &ids)))
+            }
+        }
+    }
+
+    async fn select_points(&self, prefix: Option<&str>, query: &PointQuery, limit: u32) -> Result<Vec<Row>, Error> {
+        let query = sqlx::query(SELECT)
+            .bind(prefix)
+            .bind(query.client.as_deref())
+            .bind(query.vm.as_deref())
+            .bind(query.datastore.map(|datastore| datastore.to_string()))
+            .bind(i64::from(limit));
+        Ok(query.fetch_all(self.readers()).await?)
+    }
+}
+
+/// Adds points; one that is there already is left as it is.
+pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), Error> {
+    for point in points {
+        sqlx::query(
+            "INSERT INTO points (datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
+             size_bytes, new_bytes, stored_bytes, disks) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (datastore_id, id) DO NOTHING",
+        )
+        .bind(point.datastore.to_string())
+        .bind(&point.id)
+        .bind(point.client.to_string())
+        .bind(&point.client_name)
+        .bind(point.job.to_string())
+        .bind(word(&point.kind))
+        .bind(point.vm_uuid.to_ascii_lowercase())
+        .bind(&point.vm_name)
+        .bind(millis(point.taken_at))
+        .bind(size(point.size_bytes))
+        .bind(size(point.new_bytes))
+        .bind(size(point.stored_bytes))
+        .bind(json(&point.disks))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+fn point(row: &Row) -> Result<Point, Error> {
+    Ok(Point {
+        id: row.try_get("id")?,
+        datastore: id("points.datastore_id", row.try_get("datastore_id")?)?,
+        client: id("points.client_id", row.try_get("client_id")?)?,
+        client_name: row.try_get("client_name")?,
+        job: id("points.job_id", row.try_get("job_id")?)?,
+        kind: from_word("points.kind", row.try_get("kind")?)?,
+        vm_uuid: row.try_get("vm_uuid")?,
+        vm_name: row.try_get("vm_name")?,
+        taken_at: time("points.taken_ms", row.try_get("taken_ms")?)?,
+        size_bytes: from_size("points.size_bytes", row.try_get("size_bytes")?)?,
+        new_bytes: from_size("points.new_bytes", row.try_get("new_bytes")?)?,
+        stored_bytes: from_size("points.stored_bytes", row.try_get("stored_bytes")?)?,
+        disks: from_json("points.disks", row.try_get("disks")?)?,
+    })
+}

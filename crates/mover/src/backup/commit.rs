@@ -1,0 +1,83 @@
+//! Writes the restore point, last of all.
+
+use bytes::Bytes;
+use xenkeep_api::{Point, PointKind, Problem};
+use xenkeep_repo::Meta;
+
+use super::{BackupSpec, read::Read, snapshot::Snapshot};
+use crate::{
+    client,
+    context::{JobContext, Stop},
+    journal::Made,
+    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile, PoolFile},
+    problem::{self, bytes},
+    session::Session,
+};
+
+/// Tag of a restic snapshot that names the job which made it.
+pub(crate) fn job_tag(job: xenkeep_api::JobId) -> String {
+    format!("job:{job}")
+}
+
+/// Commits what was read as a point.
+pub(super) async fn commit(
+    cx: &JobContext,
+    spec: &BackupSpec,
+    session: &Session,
+    snapshot: &Snapshot,
+    read: Read,
+) -> Result<Point, Stop> {
+    cx.step("commit");
+    let file = point_file(cx, session, snapshot, &read).await?;
+    let json = serde_json::to_vec_pretty(&file).map_err(|error| Problem::internal(&error))?;
+    let store = |error: xenkeep_repo::Error| Stop::from(problem::repo(&spec.datastore, &error));
+    read.writer.file(OVA_FILE, read.ova_xml).await.map_err(store)?;
+    read.writer.file(POINT_FILE, Bytes::from(json)).await.map_err(store)?;
+    cx.check()?;
+    // A mover that was given up for lost must not commit: its fence is asked once more.
+    cx.journal.rewrite(snapshot.entry, &Made::Snapshot(snapshot.made.clone())).await?;
+    let meta = Meta {
+        host: spec.client.name.clone(),
+        root: format!("/{}/{}", directory(&spec.client.name), snapshot.vm.uuid),
+        tags: vec![format!("vm:{}", snapshot.vm.uuid), job_tag(cx.job)],
+        time: file.taken_at,
+    };
+    let id = read.writer.commit(meta).await.map_err(store)?;
+    cx.info(format!(
+        "point {} written: {} in {} disk(s), {} new, {} stored",
+        id.short(),
+        bytes(file.size_bytes),
+        file.disks.len(),
+        bytes(file.new_bytes),
+        bytes(file.stored_bytes)
+    ));
+    Ok(file.to_point(id.to_string(), spec.datastore.id))
+}
+
+async fn point_file(cx: &JobContext, session: &Session, snapshot: &Snapshot, read: &Read) -> Result<PointFile, Stop> {
+    let pool = cx.or_cancelled(client::summary(session)).await?;
+    Ok(PointFile {
+        format: FORMAT,
+        written_by: concat!("xenkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+        kind: PointKind::Vm,
+        job: cx.job,
+        client: Named { id: session.client.id, name: session.client.name.clone() },
+        pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
+        vm: Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() },
+        taken_at: snapshot.record.snapshot_time,
+        consistency: "crash".to_owned(),
+        transport: "xva".to_owned(),
+        size_bytes: read.disks.iter().map(|file| file.disk.size_bytes).sum(),
+        moved_bytes: cx.progress().moved_bytes,
+        new_bytes: read.counters.new_bytes(),
+        stored_bytes: read.counters.stored_bytes(),
+        disks: read.disks.clone(),
+        records: snapshot.records.clone(),
+    })
+}
+
+/// A client's name as the name of a directory.
+fn directory(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
+    if matches!(name.as_str(), "" | "." | "..") { "_".to_owned() } else { name }
+}

@@ -1,0 +1,163 @@
+//! What every step of a job is given: whether to go on, where to say how far it is, where to write what it made.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use xenkeep_api::{JobId, LogLevel, LogLine, Problem, Progress};
+
+use crate::{MoverConfig, journal::Journal, progress::Board};
+
+/// Lines that a job keeps for a server that does not answer; the oldest go first.
+const LOG_LINES: usize = 10_000;
+
+/// Why a job does not go on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stop {
+    /// Someone wants it to end.
+    Cancelled,
+    /// It can't.
+    Problem(Box<Problem>),
+}
+
+impl From<Problem> for Stop {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
+    }
+}
+
+impl Stop {
+    /// The reason in words, for the log.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Cancelled => "the job was cancelled",
+            Self::Problem(problem) => &problem.message,
+        }
+    }
+}
+
+/// The first argument of every long function. Cheap to clone; all clones are of the same job.
+#[derive(Clone)]
+pub(crate) struct JobContext {
+    pub(crate) job: JobId,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) board: Arc<Board>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) journal: Journal,
+    pub(crate) config: Arc<MoverConfig>,
+}
+
+impl JobContext {
+    /// Begins a step: shown as progress, and written with each log line from now on.
+    pub(crate) fn step(&self, name: &'static str) {
+        self.board.step(name);
+        tracing::debug!(job = %self.job, step = name, "step");
+    }
+
+    /// Stops here if the job is to be cancelled.
+    pub(crate) fn check(&self) -> Result<(), Stop> {
+        if self.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// Awaits `work` unless the job is cancelled first. Only for work that may be dropped half-way: reading, waiting.
+    pub(crate) async fn or_cancelled<T, E: Into<Stop>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Stop> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Stop::Cancelled),
+            result = work => result.map_err(Into::into),
+        }
+    }
+
+    /// Says what happened.
+    pub(crate) fn info(&self, text: impl Into<String>) {
+        self.say(LogLevel::Info, text.into());
+    }
+
+    /// Says what the administrator should look at, without making it a warning of the job.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.say(LogLevel::Warning, text.into());
+    }
+
+    /// Makes the job end as *warning* if it succeeds.
+    pub(crate) fn warn(&self, problem: Problem) {
+        self.say(LogLevel::Warning, problem.message.clone());
+        self.log.lock().warnings.push(problem);
+    }
+
+    /// Says why the job fails.
+    pub(crate) fn error(&self, text: impl Into<String>) {
+        self.say(LogLevel::Error, text.into());
+    }
+
+    /// The numbers as they stand.
+    pub(crate) fn progress(&self) -> Progress {
+        self.board.sample()
+    }
+
+    fn say(&self, level: LogLevel, text: String) {
+        let step = self.board.current_step();
+        match level {
+            LogLevel::Info => tracing::info!(job = %self.job, step, "{text}"),
+            LogLevel::Warning => tracing::warn!(job = %self.job, step, "{text}"),
+            LogLevel::Error => tracing::error!(job = %self.job, step, "{text}"),
+        }
+        self.log.push(LogLine { at: now(), level, step: step.to_owned(), text });
+    }
+}
+
+/// The lines of a job that its server has not seen yet, and its warnings.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    inner: Mutex<LogInner>,
+}
+
+#[derive(Debug, Default)]
+struct LogInner {
+    lines: VecDeque<LogLine>,
+    warnings: Vec<Problem>,
+}
+
+impl Log {
+    /// Takes the lines that were not handed over yet.
+    pub(crate) fn take(&self) -> Vec<LogLine> {
+        self.lock().lines.drain(..).collect()
+    }
+
+    /// Puts back lines that could not be handed over.
+    pub(crate) fn put_back(&self, lines: Vec<LogLine>) {
+        let mut inner = self.lock();
+        for line in lines.into_iter().rev() {
+            if inner.lines.len() < LOG_LINES {
+                inner.lines.push_front(line);
+            }
+        }
+    }
+
+    /// All warnings so far.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        self.lock().warnings.clone()
+    }
+
+    fn push(&self, line: LogLine) {
+        let mut inner = self.lock();
+        if inner.lines.len() == LOG_LINES {
+            inner.lines.pop_front();
+        }
+        inner.lines.push_back(line);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LogInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wall time: the one place where this crate asks for it.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}

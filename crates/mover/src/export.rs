@@ -1,0 +1,203 @@
+//! Export: a point as an XVA file, or one of its disks byte by byte, streamed to whoever asked.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use xenkeep_api::{DatastoreAccess, ExportFormat, JobResult, Problem};
+use xenkeep_disk::{
+    Data, DiskRead,
+    xva::{Checksum, Writer},
+};
+
+use crate::{
+    ContentSink, LeaseError, Leases, ReaderGone,
+    context::{JobContext, Stop},
+    open::OpenPoint,
+    problem,
+    progress::DoneBytes,
+};
+
+/// Bytes are handed on in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// How long the reason of a failure is offered to a reader that does not read.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What to export.
+pub(crate) struct ExportSpec {
+    pub(crate) datastore: DatastoreAccess,
+    /// Full id of the point.
+    pub(crate) point: String,
+    pub(crate) format: ExportFormat,
+    /// Position, for `raw`.
+    pub(crate) disk: Option<String>,
+    pub(crate) fence: i64,
+}
+
+/// Streams a point, or a disk of it.
+pub(crate) async fn export(cx: &JobContext, leases: &dyn Leases, spec: &ExportSpec) -> Result<JobResult, Stop> {
+    cx.step("open");
+    let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
+    let disk = match spec.format {
+        ExportFormat::Xva => None,
+        ExportFormat::Raw => Some(chosen(&point, spec.disk.as_deref())?),
+    };
+    cx.step("connect");
+    let attach = async { leases.content(cx.job, spec.fence).await.map_err(no_reader) };
+    let sink = cx.or_cancelled(attach).await?;
+    cx.step("export");
+    let mut outlet = Outlet::new(sink, cx);
+    let sent = match disk {
+        None => xva(cx, &point, &mut outlet).await,
+        Some(position) => raw(cx, &point, &position, &mut outlet).await,
+    };
+    match sent {
+        Ok(()) => {
+            let (bytes, sha256) = outlet.finish();
+            cx.info(format!("{bytes} bytes sent, SHA-256 {sha256}"));
+            Ok(JobResult::Export { bytes, sha256 })
+        }
+        Err(stop) => {
+            outlet.fail(&stop).await;
+            Err(stop)
+        }
+    }
+}
+
+fn chosen(point: &OpenPoint, wanted: Option<&str>) -> Result<String, Stop> {
+    let positions: Vec<&str> = point.file.disks.iter().map(|file| file.disk.position.as_str()).collect();
+    let Some(wanted) = wanted else {
+        return Err(Problem::new("export.disk_missing", "a raw export is of one disk: name its position")
+            .hint(format!("the point has disks {}", positions.join(", ")))
+            .into());
+    };
+    if positions.contains(&wanted) {
+        return Ok(wanted.to_owned());
+    }
+    Err(Problem::new("export.disk_unknown", format!("the point has no disk at position {wanted:?}"))
+        .hint(format!("it has disks {}", positions.join(", ")))
+        .into())
+}
+
+fn no_reader(error: LeaseError) -> Problem {
+    match error {
+        LeaseError::NoReader => {
+            Problem::new("export.no_reader", "nobody came to read the export").hint("start the export again")
+        }
+        error => Problem::internal(&error),
+    }
+}
+
+/// One disk, byte by byte.
+async fn raw(cx: &JobContext, point: &OpenPoint, position: &str, out: &mut Outlet<'_>) -> Result<(), Stop> {
+    let disk = point.disk(position).await?;
+    let done = cx.board.disk(position, disk.size());
+    let zeros = Bytes::from(vec![0; PIECE_BYTES]);
+    let mut blocks = disk.blocks();
+    while let Some(block) = cx.or_cancelled(async { blocks.next().await.transpose().map_err(unreadable) }).await? {
+        match block.data {
+            Data::Bytes(bytes) => out.send(bytes).await?,
+            Data::Zero => {
+                let mut left = block.len;
+                while left > 0 {
+                    let len = left.min(PIECE_BYTES as u64);
+                    out.send(zeros.slice(..len as usize)).await?;
+                    left -= len;
+                }
+            }
+            Data::Unchanged => return Err(Problem::new("internal", "a whole disk has an unchanged block").into()),
+        }
+        done.add(block.len);
+    }
+    Ok(())
+}
+
+/// The whole VM, as `xe vm-import` takes it; with `preserve=true` it is the original again.
+async fn xva(cx: &JobContext, point: &OpenPoint, out: &mut Outlet<'_>) -> Result<(), Stop> {
+    let mut ova = point.ova();
+    point.identity().put_on(&mut ova);
+    let mut disks: Vec<(String, Arc<dyn DiskRead>, DoneBytes)> = Vec::new();
+    for file in &point.file.disks {
+        let done = cx.board.disk(&file.disk.position, file.disk.size_bytes);
+        disks.push((file.disk.ova_id.clone(), point.disk(&file.disk.position).await?, done));
+    }
+    disks.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let xml = ova.to_xml();
+    let (near, mut far) = tokio::io::duplex(4 * PIECE_BYTES);
+    let write = async {
+        let mut writer = Writer::new(near, xml.as_bytes(), Checksum::Xxhash).await?;
+        for (id, disk, done) in disks {
+            let size = disk.size();
+            let blocks = disk.blocks().inspect(move |block| {
+                if let Ok(block) = block {
+                    done.add(block.len);
+                }
+            });
+            writer.disk(&id, size, blocks.boxed()).await?;
+        }
+        writer.finish().await.map(drop)
+    };
+    let write = async { write.await.map_err(unreadable) };
+    let pump = async {
+        loop {
+            let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+            while piece.len() < PIECE_BYTES && far.read_buf(&mut piece).await.unwrap_or(0) > 0 {}
+            if piece.is_empty() {
+                return Ok(());
+            }
+            out.send(piece.freeze()).await?;
+        }
+    };
+    tokio::try_join!(write, pump).map(drop)
+}
+
+fn unreadable(error: xenkeep_disk::Error) -> Stop {
+    problem::disk(None, "the restore point", error).into()
+}
+
+fn reader_gone() -> Problem {
+    Problem::new("export.reader_gone", "whoever read the export went away before its end")
+        .hint("start the export again")
+}
+
+/// Where the bytes go: counted and hashed on their way to the reader.
+struct Outlet<'a> {
+    sink: ContentSink,
+    bytes: u64,
+    hash: Sha256,
+    cx: &'a JobContext,
+}
+
+impl<'a> Outlet<'a> {
+    fn new(sink: ContentSink, cx: &'a JobContext) -> Self {
+        Self { sink, bytes: 0, hash: Sha256::new(), cx }
+    }
+
+    async fn send(&mut self, bytes: Bytes) -> Result<(), Stop> {
+        self.hash.update(&bytes);
+        let len = bytes.len() as u64;
+        let sent = async { self.sink.send(bytes).await.map_err(|ReaderGone| reader_gone()) };
+        self.cx.or_cancelled(sent).await?;
+        self.bytes += len;
+        self.cx.board.moved(len);
+        Ok(())
+    }
+
+    fn finish(self) -> (u64, String) {
+        self.sink.finish();
+        let sha256 = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        (self.bytes, sha256)
+    }
+
+    async fn fail(self, stop: &Stop) {
+        let problem = match stop {
+            Stop::Cancelled => Problem::new("job.cancelled", "the export was cancelled"),
+            Stop::Problem(problem) => (**problem).clone(),
+        };
+        // A reader that has stopped reading must not hold the job.
+        let _ = tokio::time::timeout(FAREWELL, self.sink.fail(problem)).await;
+    }
+}

@@ -1,0 +1,112 @@
+//! `point.json`: what a restore point is, how it was read, and what the pool said of the VM at that time.
+//!
+//! It is enough to rebuild the catalogue. Old ones must stay readable: fields are only ever added, with a default.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use xenkeep_api::{ClientId, DatastoreId, JobId, Point, PointDisk, PointKind};
+
+/// Name of the file in the point.
+pub(crate) const POINT_FILE: &str = "point.json";
+/// Name of XAPI's description in the point.
+pub(crate) const OVA_FILE: &str = "ova.xml";
+/// The version that is written here.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What `point.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PointFile {
+    /// Version of this file.
+    pub(crate) format: u32,
+    /// Who wrote it.
+    pub(crate) written_by: String,
+    /// What the point holds.
+    pub(crate) kind: PointKind,
+    /// The job that wrote it.
+    pub(crate) job: JobId,
+    /// The client, as it was known then.
+    pub(crate) client: Named<ClientId>,
+    /// The pool.
+    pub(crate) pool: PoolFile,
+    /// The VM (not the snapshot that was read).
+    pub(crate) vm: Named<String>,
+    /// When its disks were frozen, by the pool's clock.
+    pub(crate) taken_at: Timestamp,
+    /// `crash`.
+    pub(crate) consistency: String,
+    /// `xva`.
+    pub(crate) transport: String,
+    /// Sum of the disks' virtual sizes.
+    pub(crate) size_bytes: u64,
+    /// What came over the wire.
+    pub(crate) moved_bytes: u64,
+    /// Bytes of chunks that no earlier point had.
+    pub(crate) new_bytes: u64,
+    /// What the point added to the datastore.
+    pub(crate) stored_bytes: u64,
+    /// The disks, by position.
+    pub(crate) disks: Vec<DiskFile>,
+    /// XAPI's records of the VM and of what belongs to it, as they were when the snapshot was made.
+    pub(crate) records: Records,
+}
+
+/// Something with an id and the name it bore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named<Id> {
+    /// What lasts.
+    #[serde(rename = "uuid")]
+    pub(crate) id: Id,
+    /// What people call it.
+    pub(crate) name: String,
+}
+
+/// The pool that was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PoolFile {
+    pub(crate) uuid: String,
+    pub(crate) name: String,
+    /// Product and version of its master.
+    pub(crate) product: String,
+}
+
+/// A disk of the point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DiskFile {
+    #[serde(flatten)]
+    pub(crate) disk: PointDisk,
+    /// Bytes that are no holes: what a thin SR needs at least.
+    pub(crate) data_bytes: u64,
+}
+
+/// XAPI's records, unread: every field of the release they came from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Records {
+    pub(crate) vm: Value,
+    pub(crate) vbds: Vec<Value>,
+    pub(crate) vifs: Vec<Value>,
+    pub(crate) vdis: Vec<Value>,
+    pub(crate) networks: Vec<Value>,
+}
+
+impl PointFile {
+    /// The point as the catalogue knows it.
+    pub(crate) fn to_point(&self, id: String, datastore: DatastoreId) -> Point {
+        Point {
+            id,
+            datastore,
+            client: self.client.id,
+            client_name: self.client.name.clone(),
+            job: self.job,
+            kind: self.kind,
+            vm_uuid: self.vm.id.clone(),
+            vm_name: self.vm.name.clone(),
+            taken_at: self.taken_at,
+            size_bytes: self.size_bytes,
+            new_bytes: self.new_bytes,
+            stored_bytes: self.stored_bytes,
+            disks: self.disks.iter().map(|file| file.disk.clone()).collect(),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Errors of pool, disk and datastore, turned into what a person can act on.
+//!
+//! Codes are stable: user interfaces translate by them. The sentence says what is wrong with names and numbers, the hint
+//! what to do. Nothing here may show a secret; the errors that come in show none.
+
+use std::fmt::Display;
+
+use xenkeep_api::{ClientAccess, DatastoreAccess, Problem};
+
+mod api;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use api::api;
+
+/// An error of a pool.
+pub(crate) fn pool(client: &ClientAccess, error: &xapi::Error) -> Problem {
+    use xapi::Error;
+    let name = &client.name;
+    match error {
+        Error::BadAddress { address, reason } => {
+            Problem::new("pool.bad_address", format!("{address:?} is not an address of a pool: {reason}"))
+                .hint("give a host name or an IP address, with a port if it is not the usual one: HOST or HOST:PORT")
+        }
+        Error::Unreachable { address, source } => {
+            Problem::new("pool.unreachable", format!("pool {name} can't be reached at {address}: {}", chain(source)))
+                .hint("is the address right, does the pool master run, and does a firewall let this machine through?")
+        }
+        Error::Tls { address, source } => {
+            Problem::new("pool.tls", format!("no TLS session with pool {name} at {address}: {}", chain(source)))
+                .hint("does the pool speak TLS 1.2 on this port? A pool that is meant to be reached in the clear is added with --transport http")
+        }
+        Error::CertificateChanged { address, expected, found } => Problem::new(
+            "pool.certificate_changed",
+            format!("pool {name} shows another certificate at {address}: SHA-256 {found} instead of the pinned {expected}"),
+        )
+        .hint("if the certificate was renewed on purpose, compare the new fingerprint at the host's console, then remove the client and add it again; if not, someone may be listening in between"),
+        Error::CertificateUnknown { address, found } => Problem::new(
+            "pool.certificate_unknown",
+            format!("a host of pool {name} shows a certificate at {address} that the pool does not know: SHA-256 {found}"),
+        )
+        .hint("was the host's certificate renewed a moment ago, or is the address another machine's?"),
+        Error::WrongPassword { user } => {
+            Problem::new("pool.wrong_password", format!("pool {name} refuses user {user} with this password"))
+                .hint("check user name and password; an account of a pool needs the role pool-admin")
+        }
+        Error::Lost { address, source } => Problem::new(
+            "pool.connection_lost",
+            format!("the connection to pool {name} at {address} broke: {}", chain(source)),
+        )
+        .hint("look for a network fault or a restart of the host's toolstack, then start the job again"),
+        Error::ClosedEarly { address, what } => Problem::new(
+            "pool.connection_lost",
+            format!("pool {name} closed the connection at {address} before the end of {what}"),
+        )
+        .hint("look for a network fault or a restart of the host's toolstack, then start the job again"),
+        Error::Silent { .. } => Problem::new("pool.silent", format!("pool {name} does not answer: {error}"))
+            .hint("is the host overloaded, or a firewall dropping idle connections?"),
+        Error::TaskLost { .. } => Problem::new(
+            "pool.task_lost",
+            format!("pool {name} has forgotten a task of this job, so that nobody can say how it ended"),
+        )
+        .hint("the toolstack was probably restarted; start the job again"),
+        Error::Api { code, params } => api(client, code, params),
+        Error::Http { status: 401, .. } => {
+            Problem::new("pool.session_lost", format!("pool {name} ended the session of this job")).hint("start the job again")
+        }
+        _ => Problem::new("pool.error", format!("pool {name}: {}", chain(error))),
+    }
+    .about(name)
+}
+
+/// An error of a disk's stream. What the connection to a pool says of itself comes out of it again.
+pub(crate) fn disk(client: Option<&ClientAccess>, what: impl Display, error: xenkeep_disk::Error) -> Problem {
+    use xenkeep_disk::Error;
+    let text = format!("{what}: {}", chain(&error));
+    let again = "the data were damaged or cut off on their way; start the job again, and look at the network if it happens again";
+    match error {
+        Error::Stream(source) => match (client, xapi::Error::from_io(source, "")) {
+            (
+                Some(client),
+                error @ (xapi::Error::Api { .. } | xapi::Error::ClosedEarly { .. } | xapi::Error::Silent { .. }),
+            ) => pool(client, &error),
+            _ => Problem::new("data.stream_broken", text).hint(again),
+        },
+        Error::Truncated { .. } => Problem::new("data.truncated", text).hint(again),
+        Error::SenderFailed { .. } => {
+            Problem::new("data.sender_failed", text).hint("the pool's log (xensource.log) says why it gave up")
+        }
+        Error::Checksum { .. } | Error::Gap { .. } | Error::Trailing | Error::Damaged(_) => {
+            Problem::new("data.damaged", text).hint(again)
+        }
+        Error::Unsupported(_) | Error::TooLarge { .. } => Problem::new("data.unsupported", text),
+        Error::Source(source) => match source.downcast::<xenkeep_repo::Error>() {
+            Ok(error) => repo_error(None, &error),
+            Err(_) => Problem::new("data.unreadable", text),
+        },
+        _ => Problem::new("data.unreadable", text),
+    }
+}
+
+/// An error of a datastore.
+pub(crate) fn repo(datastore: &DatastoreAccess, error: &xenkeep_repo::Error) -> Problem {
+    repo_error(Some(datastore), error).about(&datastore.name)
+}
+
+fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) -> Problem {
+    use xenkeep_repo::Error;
+    let store =
+        datastore.map_or_else(|| "the datastore".to_owned(), |datastore| format!("datastore {}", datastore.name));
+    match error {
+        Error::NotARepository { dir, why } => {
+            Problem::new("datastore.not_a_repository", format!("{store}: {} holds no repository: {why}", dir.display()))
+                .hint("is the file system mounted?")
+        }
+        Error::NotEmpty { dir } => Problem::new("datastore.not_empty", format!("{} is not empty", dir.display()))
+            .hint("a datastore is created in a directory that is empty or does not exist yet"),
+        Error::WrongPassword { dir } => Problem::new(
+            "datastore.wrong_password",
+            format!("{store}: its password opens none of the keys of {}", dir.display()),
+        )
+        .hint("is another repository mounted there, or was its key removed?"),
+        Error::Damaged { what, why } => Problem::new("datastore.damaged", format!("{store}: {what} is damaged: {why}"))
+            .hint("check the disk or server that the datastore lies on; `restic check --read-data` names all that is damaged"),
+        Error::Full { path, .. } => {
+            Problem::new("datastore.full", format!("{store}: no space is left at {}", path.display()))
+                .hint("free some space there, then start the job again; what was stored so far is used by the next backup")
+        }
+        Error::Locked { by } => Problem::new("datastore.locked", format!("{store}: the repository is locked by {by}"))
+            .hint("wait until it is done; `restic unlock` removes a lock whose owner is gone"),
+        Error::LockLost => Problem::new("datastore.lock_lost", format!("{store}: the lock on the repository was lost"))
+            .hint("start the job again, and don't remove locks while jobs run"),
+        Error::NotFound { what } => Problem::new("point.not_found", format!("{store}: there is no {what}"))
+            .hint("xenkeep point list shows all points"),
+        Error::Source(source) => Problem::new("data.unreadable", format!("what was to be stored can't be read: {}", chain(&**source))),
+        Error::Io { .. } => Problem::new("datastore.unreachable", format!("{store}: {}", chain(error)))
+            .hint("is the file system mounted, and may this machine write to it?"),
+        _ => Problem::new("datastore.error", format!("{store}: {}", chain(error))),
+    }
+}
+
+/// An error with its causes, each of which says only its own part.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        cause = next.source();
+    }
+    text
+}
+
+/// Bytes for people: `3.5 GiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut size = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}

@@ -1,0 +1,60 @@
+//! What a job is to do, told apart by its kind.
+
+use std::sync::Arc;
+
+use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, JobSpec, LeasedJob, Problem};
+
+use crate::{
+    Leases,
+    backup::{self, BackupSpec},
+    client,
+    context::{JobContext, Stop},
+    datastore,
+    export::{self, ExportSpec},
+    recover,
+    restore::{self, RestoreSpec},
+};
+
+/// Does `job`.
+pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
+    let LeasedJob { id: _, fence, spec, client, datastore, point, journal } = job;
+    match spec {
+        JobSpec::CheckClient { .. } => client::check(&cx, &given(client)?).await,
+        JobSpec::ListVms { .. } => client::list_vms(&cx, &given(client)?).await,
+        JobSpec::CreateDatastore { .. } => datastore::create(&cx, &given(datastore)?).await,
+        JobSpec::Backup { vm, transport, .. } => {
+            let spec = BackupSpec { client: given(client)?, datastore: given(datastore)?, vm, transport };
+            Box::pin(backup::back_up(&cx, &spec)).await
+        }
+        JobSpec::Restore { point: id, placement, sr, start, transport, .. } => {
+            let (client, datastore) = (given(client)?, given(datastore)?);
+            let spec = RestoreSpec { client, datastore, point: id, placement, sr, start, transport };
+            Box::pin(restore::restore(&cx, &spec)).await
+        }
+        JobSpec::Export { point: id, format, disk, .. } => {
+            let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, fence };
+            Box::pin(export::export(&cx, &*leases, &spec)).await
+        }
+        JobSpec::Recover { interrupted, .. } => {
+            let _ = point;
+            Box::pin(recover::recover(&cx, interrupted, client.as_ref(), datastore.as_ref(), journal)).await
+        }
+    }
+}
+
+/// What the spec names comes with the lease.
+fn given<T: Given>(access: Option<T>) -> Result<T, Stop> {
+    access.ok_or_else(|| Problem::new("internal", format!("the job came without its {}", T::WHAT)).into())
+}
+
+trait Given {
+    const WHAT: &'static str;
+}
+
+impl Given for ClientAccess {
+    const WHAT: &'static str = "client";
+}
+
+impl Given for DatastoreAccess {
+    const WHAT: &'static str = "datastore";
+}

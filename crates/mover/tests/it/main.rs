@@ -1,0 +1,13 @@
+//! Whole jobs, in one process: the mover with leases in memory on one side, a simulated pool on the other.
+#![allow(clippy::unwrap_used)]
+
+mod backup;
+mod clients;
+mod deaths;
+mod desk;
+mod export;
+mod looping;
+mod restore;
+mod rig;
+mod stores;
+mod tap;

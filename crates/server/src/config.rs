@@ -1,0 +1,83 @@
+//! What a server is told at its start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{Clock, SystemClock};
+
+/// What a server is told at its start.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where everything lies that the server keeps; made when missing, used by one server at a time.
+    pub data_dir: PathBuf,
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether it speaks HTTPS.
+    pub tls: Tls,
+    /// How much runs at once, and how long a silent mover is trusted.
+    pub limits: Limits,
+    /// The time of day; tests bring their own.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ServerConfig {
+    /// The usual settings for a data directory and an address.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            listen,
+            tls: Tls::default(),
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Whether a server speaks HTTPS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tls {
+    /// On anything but a loopback address (127.0.0.0/8, `::1`).
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never; refused on anything but a loopback address.
+    Never,
+}
+
+/// How much runs at once, and how long a silent mover is trusted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Jobs that move data from or to one client at once.
+    pub jobs_per_client: usize,
+    /// Jobs that move data at once in all. A mover should take a few more than this, so that the short jobs behind
+    /// `vm list` and the like never wait for the long ones.
+    pub jobs: usize,
+    /// A job whose mover has not been heard of for this long is interrupted.
+    pub lease: Duration,
+    /// How long [`crate::Engine::lease`] waits for a job.
+    pub lease_wait: Duration,
+    /// How long a request waits for the short job behind it (`client add`, `vm list`, `datastore create`).
+    pub short_job_wait: Duration,
+    /// How long the two ends of an export wait for each other.
+    pub content_wait: Duration,
+    /// How long after a failed recovery the next one starts; doubles with each failure up to an hour.
+    pub recover_again: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            jobs_per_client: 3,
+            jobs: 6,
+            lease: Duration::from_secs(30),
+            lease_wait: Duration::from_secs(5),
+            short_job_wait: Duration::from_secs(60),
+            content_wait: Duration::from_secs(60),
+            recover_again: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What movers call: lease a job, keep it, write its journal, finish it.
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+use xenkeep_api::{Directive, JobId, JobReport, JobState, JournalEntry, LeasedJob, LogLine, Problem, Progress};
+use xenkeep_catalog::{Claimed, Error as CatalogError};
+
+use super::recovery::next_recovery;
+use super::{Engine, queue};
+use crate::Error;
+
+impl Engine {
+    /// Waits some seconds for a job and lends it; none if there is none. May be dropped while it waits.
+    pub async fn lease(&self) -> Result<Option<LeasedJob>, Error> {
+        let deadline = tokio::time::Instant::now() + self.0.limits.lease_wait;
+        loop {
+            if self.0.stopping.is_cancelled() {
+                return Err(Error::ShuttingDown);
+            }
+            // Listening begins before looking: what is queued in between rings.
+            let work = self.0.work.notified();
+            tokio::pin!(work);
+            work.as_mut().enable();
+            if let Some(job) = self.lease_now().await? {
+                return Ok(Some(job));
+            }
+            tokio::select! {
+                () = work => {}
+                () = self.0.stopping.cancelled() => return Err(Error::ShuttingDown),
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+            }
+        }
+    }
+
+    /// Keeps a lease alive, takes numbers and log lines, says what is wanted.
+    pub async fn renew(
+        &self,
+        job: JobId,
+        fence: i64,
+        progress: &Progress,
+        log: Vec<LogLine>,
+    ) -> Result<Directive, Error> {
+        match self.0.catalog.renew(job, fence, self.lease_end(), progress, &log).await {
+            Ok(cancel_requested) => {
+                // Only followers care, nobody waits for work because of it.
+                let _ = self.0.changes.send(job);
+                Ok(if cancel_requested { Directive::Cancel } else { Directive::Continue })
+            }
+            Err(CatalogError::LeaseLost(_)) => Ok(Directive::Abandon),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps an entry of the journal, over an older one of the same id; durable when this returns. A recover job writes
+    /// into the journal of the job that it recovers.
+    pub async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), Error> {
+        Ok(self.0.catalog.journal_write(job, fence, entry, self.0.clock.now()).await?)
+    }
+
+    /// Forgets an entry of the journal; one that is not there is no error.
+    pub async fn journal_clear(&self, job: JobId, fence: i64, entry: Uuid) -> Result<(), Error> {
+        Ok(self.0.catalog.journal_clear(job, fence, entry).await?)
+    }
+
+    /// Ends a job, with all that follows from its result. Saying it twice is no error. What is still in the journal is
+    /// left to a recover job.
+    pub async fn finish(&self, job: JobId, fence: i64, report: &JobReport) -> Result<(), Error> {
+        let (now, limits) = (self.0.clock.now(), &self.0.limits);
+        self.0.catalog.finish(job, fence, report, now, &|ended| next_recovery(ended, now, limits)).await?;
+        tracing::info!(%job, state = ?report.state, "job ended");
+        self.changed(job);
+        Ok(())
+    }
+
+    fn lease_end(&self) -> jiff::Timestamp {
+        let now = self.0.clock.now();
+        now.saturating_add(self.0.limits.lease).unwrap_or(now)
+    }
+
+    /// Lends a job if one may run now. If the caller is gone when it could be handed over, it goes back to the queue.
+    async fn lease_now(&self) -> Result<Option<LeasedJob>, Error> {
+        let (hand_over, mut taken) = oneshot::channel();
+        let engine = self.clone();
+        self.0.tasks.spawn(async move {
+            let leased = engine.claim().await;
+            if let Err(Ok(Some(job))) = hand_over.send(leased) {
+                engine.give_back(job.id, job.fence).await;
+            }
+        });
+        let guard = GiveBack { engine: self, taken: &mut taken };
+        (&mut *guard.taken).await.map_err(|_| Error::ShuttingDown)?
+    }
+
+    async fn claim(&self) -> Result<Option<LeasedJob>, Error> {
+        loop {
+            let (now, limits) = (self.0.clock.now(), &self.0.limits);
+            let choose = |waiting: &[_], running: &[_]| queue::choose(now, limits, waiting, running);
+            let Some(claimed) = self.0.catalog.claim(now, self.lease_end(), choose).await? else { return Ok(None) };
+            let (job, fence) = (claimed.id, claimed.fence);
+            let failed = match self.equip(claimed).await {
+                Ok(leased) => {
+                    let _ = self.0.changes.send(job);
+                    return Ok(Some(leased));
+                }
+                Err(error) => failed(error.problem()),
+            };
+            // Its client is gone, or its secrets can't be opened: no mover could do it.
+            self.finish(job, fence, &failed).await?;
+        }
+    }
+
+    /// Gives a claimed job what it needs, and no more.
+    async fn equip(&self, claimed: Claimed) -> Result<LeasedJob, Error> {
+        let catalog = &self.0.catalog;
+        let client = match claimed.spec.client() {
+            Some(client) => Some(catalog.client_access(client).await?),
+            None => None,
+        };
+        let datastore = match claimed.spec.datastore() {
+            Some(datastore) => Some(catalog.datastore_access(datastore).await?),
+            None => None,
+        };
+        let point = match claimed.spec.point() {
+            Some(point) => Some(catalog.find_point(point).await?),
+            None => None,
+        };
+        let journal =
+            if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
+        Ok(LeasedJob { id: claimed.id, fence: claimed.fence, spec: claimed.spec, client, datastore, point, journal })
+    }
+
+    async fn give_back(&self, job: JobId, fence: i64) {
+        match self.0.catalog.release(job, fence).await {
+            Ok(()) => self.changed(job),
+            // Its lease will run out, and it will be recovered.
+            Err(error) => tracing::warn!(%job, error = &error as &dyn std::error::Error, "cannot give a job back"),
+        }
+    }
+}
+
+/// Gives a job back that was handed over to a caller who went away before looking.
+struct GiveBack<'a> {
+    engine: &'a Engine,
+    taken: &'a mut oneshot::Receiver<Result<Option<LeasedJob>, Error>>,
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        self.taken.close();
+        if let Ok(Ok(Some(job))) = self.taken.try_recv() {
+            let engine = self.engine.clone();
+            self.engine.0.tasks.spawn(async move { engine.give_back(job.id, job.fence).await });
+        }
+    }
+}
+
+fn failed(problem: Problem) -> JobReport {
+    JobReport {
+        state: JobState::Failed,
+        problem: Some(problem),
+        warnings: Vec::new(),
+        result: None,
+        progress: Progress::default(),
+    }
+}

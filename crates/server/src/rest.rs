@@ -1,0 +1,105 @@
+//! The REST API: requests in, calls of the engine, answers out. One file a noun.
+//!
+//! Below `/api/v1`; every call but `/health` and `/openapi.json` asks for a bearer token. Whatever is not a success,
+//! down to unknown paths and unreadable bodies, is answered as a problem ([`problem`]). Paths, parameters and answers are
+//! described where they are implemented; [`openapi_json`] is made from that.
+
+mod backups;
+mod clients;
+mod content;
+mod datastores;
+mod events;
+mod exports;
+mod extract;
+mod jobs;
+mod openapi;
+mod points;
+mod problem;
+mod restores;
+mod service;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::trace::TraceLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::problem::Refusal;
+use crate::Engine;
+use crate::auth::Tokens;
+
+pub use self::openapi::openapi_json;
+
+/// Largest body of a request; the largest that makes sense has a few kilobytes.
+const MAX_BODY: usize = 64 << 10;
+
+/// What handlers need.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    engine: Engine,
+    tokens: Arc<Tokens>,
+}
+
+/// All routes, ready to be served.
+pub(crate) fn router(engine: Engine, tokens: Arc<Tokens>) -> Router {
+    let app = App { engine, tokens };
+    let protected = protected().route_layer(middleware::from_fn_with_state(app.clone(), admit));
+    let (api, _) = protected.merge(open()).split_for_parts();
+    Router::new()
+        .nest("/api/v1", api)
+        .fallback(service::no_such_path)
+        .method_not_allowed_fallback(service::no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(CatchPanicLayer::custom(service::broke_down))
+        .layer(TraceLayer::new_for_http().make_span_with(service::span))
+        .with_state(app)
+}
+
+/// Calls that ask for a token.
+fn protected() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(clients::list, clients::add))
+        .routes(routes!(clients::show, clients::remove))
+        .routes(routes!(clients::vms))
+        .routes(routes!(clients::check))
+        .routes(routes!(datastores::list, datastores::create))
+        .routes(routes!(datastores::show, datastores::remove))
+        .routes(routes!(backups::start))
+        .routes(routes!(restores::start))
+        .routes(routes!(exports::start))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::log))
+        .routes(routes!(events::follow))
+        .routes(routes!(content::read))
+        .routes(routes!(points::list))
+        .routes(routes!(points::show))
+}
+
+/// Calls that do not.
+fn open() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(service::health)).routes(routes!(openapi::serve))
+}
+
+/// Lets through who bears a token.
+async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let header = request.headers().get(axum::http::header::AUTHORIZATION);
+    let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
+    match token {
+        Some(token) if app.tokens.admits(token) => Ok(next.run(request).await),
+        Some(_) => Err(problem::wrong_token()),
+        None => Err(problem::no_token()),
+    }
+}
+
+/// The token in `Bearer <token>`; the scheme may be written in any case.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

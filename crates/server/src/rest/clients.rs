@@ -1,0 +1,64 @@
+//! `/clients`: pools that are backed up.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use xenkeep_api::{Client, NewClient, PoolVm};
+
+use super::App;
+use super::extract::{Json, Path};
+use super::problem::{ProblemDetails, Refusal};
+
+/// All clients, by name.
+#[utoipa::path(get, path = "/clients", tag = "clients", operation_id = "list_clients",
+    responses((status = 200, body = Vec<Client>), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn list(State(app): State<App>) -> Result<axum::Json<Vec<Client>>, Refusal> {
+    Ok(axum::Json(app.engine.clients().await?))
+}
+
+/// Adds a client. Answers when a login has worked and the certificate is pinned, or why it did not; then nothing is
+/// left of it.
+#[utoipa::path(post, path = "/clients", tag = "clients", operation_id = "add_client", request_body = NewClient,
+    responses((status = 201, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn add(
+    State(app): State<App>,
+    Json(new): Json<NewClient>,
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    Ok((StatusCode::CREATED, axum::Json(app.engine.add_client(new).await?)))
+}
+
+/// One client.
+#[utoipa::path(get, path = "/clients/{client}", tag = "clients", operation_id = "show_client",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn show(State(app): State<App>, Path(client): Path<String>) -> Result<axum::Json<Client>, Refusal> {
+    Ok(axum::Json(app.engine.client(&client).await?))
+}
+
+/// Forgets a client. Refused while a job of it has not ended; its restore points stay.
+#[utoipa::path(delete, path = "/clients/{client}", tag = "clients", operation_id = "remove_client",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 204), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn remove(State(app): State<App>, Path(client): Path<String>) -> Result<StatusCode, Refusal> {
+    app.engine.remove_client(&client).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Logs in to the client's pool and answers with what it says of itself now.
+#[utoipa::path(post, path = "/clients/{client}/check", tag = "clients", operation_id = "check_client",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn check(State(app): State<App>, Path(client): Path<String>) -> Result<axum::Json<Client>, Refusal> {
+    Ok(axum::Json(app.engine.check_client(&client).await?))
+}
+
+/// The VMs that are on the client's pool now.
+#[utoipa::path(get, path = "/clients/{client}/vms", tag = "clients", operation_id = "list_vms",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Vec<PoolVm>), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn vms(
+    State(app): State<App>,
+    Path(client): Path<String>,
+) -> Result<axum::Json<Vec<PoolVm>>, Refusal> {
+    Ok(axum::Json(app.engine.vms(&client).await?))
+}

@@ -1,0 +1,20 @@
+//! `/restores`: queues a restore.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use xenkeep_api::{RestoreRequest, Job};
+
+use super::App;
+use super::extract::Json;
+use super::jobs::accepted;
+use super::problem::{ProblemDetails, Refusal};
+
+/// Queues a restore. Answers at once; follow the job.
+#[utoipa::path(post, path = "/restores", tag = "jobs", operation_id = "restore", request_body = RestoreRequest,
+    responses((status = 202, body = Job), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn start(
+    State(app): State<App>,
+    Json(request): Json<RestoreRequest>,
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    Ok(accepted(app.engine.restore(request).await?))
+}

@@ -1,0 +1,42 @@
+//! The pool and its hosts.
+
+use jiff::Timestamp;
+
+use crate::record::{self, Host};
+use crate::{Error, HostRef, Pool, PoolRef, Result, params};
+
+impl Pool {
+    /// The record of the pool itself.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn pool_record(&self) -> Result<(PoolRef, record::Pool)> {
+        let mut all = self.records::<record::Pool>().await?.into_iter();
+        match (all.next(), all.next()) {
+            (Some(pool), None) => Ok(pool),
+            _ => Err(Error::Protocol { address: self.address(), what: "not exactly one pool".to_owned() }),
+        }
+    }
+
+    /// The master.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn master(&self) -> Result<(HostRef, Host)> {
+        let (_, pool) = self.pool_record().await?;
+        let host = self.host(&pool.master).await?;
+        Ok((pool.master, host))
+    }
+
+    /// A host's clock; times in records are by the pool's clocks, not by ours.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn servertime(&self, host: &HostRef) -> Result<Timestamp> {
+        let text: String = self.call("host.get_servertime", params![host]).await?;
+        record::timestamp(&text).ok_or_else(|| Error::Protocol {
+            address: self.address(),
+            what: format!("host.get_servertime: {text:?} is no date"),
+        })
+    }
+}

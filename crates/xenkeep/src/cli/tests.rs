@@ -1,0 +1,103 @@
+#![allow(clippy::unwrap_used)]
+
+use clap::{CommandFactory, error::ErrorKind};
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+fn refusal(line: &str) -> ErrorKind {
+    match parse(line) {
+        Ok(cli) => panic!("{line} is taken: {cli:?}"),
+        Err(error) => {
+            assert_eq!(error.exit_code(), 2, "{line}");
+            error.kind()
+        }
+    }
+}
+
+#[test]
+fn the_tree_of_commands_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_help_page_stays_as_it_is() {
+    fn paths(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        found.push(path.to_owned());
+        for sub in command.get_subcommands() {
+            paths(sub, &format!("{path} {}", sub.get_name()), found);
+        }
+    }
+    let mut found = Vec::new();
+    paths(&Cli::command(), "xenkeep", &mut found);
+    assert!(found.len() > 20);
+    for path in found {
+        let line = format!("{path} --help");
+        let page = Cli::command().term_width(100).try_get_matches_from(line.split_whitespace()).unwrap_err();
+        insta::assert_snapshot!(path.replace(' ', "-"), page.to_string());
+    }
+}
+
+#[test]
+fn what_the_readme_says_is_taken() {
+    for line in [
+        "xenkeep server --data /tmp/x",
+        "xenkeep server --data /tmp/x --listen 127.0.0.1:7443",
+        "xenkeep client add lab --address 10.0.0.5:8080 --user root --password-file F --transport http",
+        "xenkeep client list --output json",
+        "xenkeep --output json client show lab",
+        "xenkeep client check lab",
+        "xenkeep client remove lab --yes",
+        "xenkeep vm list lab",
+        "xenkeep datastore create store --path /d",
+        "xenkeep datastore list",
+        "xenkeep backup lab web1 --datastore store",
+        "xenkeep point list --client lab --vm web1",
+        "xenkeep point show 3f2a",
+        "xenkeep restore 3f2a --as web2 --sr fast --start",
+        "xenkeep restore 3f2a --overwrite --sr fast --start --yes",
+        "xenkeep export 3f2a --format xva -o web1.xva",
+        "xenkeep export 3f2a --format raw -o dir --disk 0",
+        "xenkeep job list --state running --kind backup --limit 3",
+        "xenkeep job show 12ab",
+        "xenkeep job watch 12ab",
+        "xenkeep job log 12ab",
+        "xenkeep job cancel 12ab",
+        "xenkeep completion bash",
+        "xenkeep --server https://h:1 --token-file F --data D vm list lab",
+    ] {
+        parse(line).unwrap();
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    for (line, kind) in [
+        ("xenkeep", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("xenkeep frobnicate", ErrorKind::InvalidSubcommand),
+        ("xenkeep restore 3f2a", ErrorKind::MissingRequiredArgument),
+        ("xenkeep restore 3f2a --as x --overwrite", ErrorKind::ArgumentConflict),
+        ("xenkeep restore 3f2a --as x --yes", ErrorKind::ArgumentConflict),
+        ("xenkeep backup lab web1", ErrorKind::MissingRequiredArgument),
+        ("xenkeep client add lab --address h --password secret", ErrorKind::UnknownArgument),
+        ("xenkeep client add lab --address h --transport ftp", ErrorKind::InvalidValue),
+        ("xenkeep export 3f2a --format vhd -o x", ErrorKind::InvalidValue),
+        ("xenkeep export 3f2a --format xva", ErrorKind::MissingRequiredArgument),
+        ("xenkeep job list --limit 0", ErrorKind::ValueValidation),
+        ("xenkeep job list --state done", ErrorKind::InvalidValue),
+        ("xenkeep vm list lab --output yaml", ErrorKind::InvalidValue),
+        ("xenkeep server --listen here", ErrorKind::ValueValidation),
+    ] {
+        assert_eq!(refusal(line), kind, "{line}");
+    }
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    for line in ["xenkeep --help", "xenkeep --version", "xenkeep restore --help"] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+    }
+}

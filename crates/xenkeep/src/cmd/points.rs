@@ -1,0 +1,138 @@
+//! `xenkeep point`: restore points.
+
+use std::collections::HashMap;
+
+use clap::{Args, Subcommand};
+use xenkeep_api::{Datastore, DatastoreId, Point, PointFilter};
+
+use super::{Context, backups::short};
+use crate::{
+    Exit,
+    output::{Column, details, table},
+    progress::word,
+    units,
+};
+
+/// Restore points: finished backups.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Points {
+    List(List),
+    Show(Show),
+}
+
+/// List restore points, newest first.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those of this pool (name or id).
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
+    /// Only those of this VM (name or uuid).
+    #[arg(long, value_name = "NAME|UUID")]
+    vm: Option<String>,
+    /// Only those in this datastore (name or id).
+    #[arg(long, value_name = "NAME")]
+    datastore: Option<String>,
+}
+
+/// Show a restore point with its disks.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Id of the point, or as much of it as is unique.
+    id: String,
+}
+
+impl Points {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let api = context.api()?;
+        match self {
+            Self::List(List { client, vm, datastore }) => {
+                let points = api.points(&PointFilter { client, vm, datastore }).await?;
+                let datastores = if context.console.is_json() { Vec::new() } else { api.datastores().await? };
+                context.console.result(&points, || listing(&points, &names(&datastores)))?;
+            }
+            Self::Show(Show { id }) => {
+                let point = api.point(&id).await?;
+                let datastores = if context.console.is_json() { Vec::new() } else { api.datastores().await? };
+                context.console.result(&point, || shown(&point, &names(&datastores)))?;
+            }
+        }
+        Ok(Exit::Success)
+    }
+}
+
+type Names = HashMap<DatastoreId, String>;
+
+fn names(datastores: &[Datastore]) -> Names {
+    datastores.iter().map(|one| (one.id, one.name.clone())).collect()
+}
+
+fn name_of(id: DatastoreId, names: &Names) -> String {
+    names.get(&id).cloned().unwrap_or_else(|| id.to_string())
+}
+
+fn listing(points: &[Point], names: &Names) -> String {
+    if points.is_empty() {
+        return "no restore points".to_owned();
+    }
+    let columns = [
+        Column::Text("ID"),
+        Column::Text("CLIENT"),
+        Column::Text("VM"),
+        Column::Text("TAKEN"),
+        Column::Number("DISKS"),
+        Column::Number("SIZE"),
+        Column::Number("NEW"),
+        Column::Number("STORED"),
+        Column::Text("DATASTORE"),
+    ];
+    let rows = points.iter().map(|point| {
+        [
+            short(&point.id).to_owned(),
+            point.client_name.clone(),
+            point.vm_name.clone(),
+            units::time(point.taken_at),
+            point.disks.len().to_string(),
+            units::size(point.size_bytes),
+            units::size(point.new_bytes),
+            units::size(point.stored_bytes),
+            name_of(point.datastore, names),
+        ]
+    });
+    table(columns, rows)
+}
+
+fn shown(point: &Point, names: &Names) -> String {
+    let head = details([
+        ("id", point.id.clone()),
+        ("kind", word(&point.kind)),
+        ("vm", point.vm_name.clone()),
+        ("vm uuid", point.vm_uuid.clone()),
+        ("client", point.client_name.clone()),
+        ("datastore", name_of(point.datastore, names)),
+        ("taken", units::time(point.taken_at)),
+        ("size", units::size(point.size_bytes)),
+        ("new", units::size(point.new_bytes)),
+        ("stored", units::size(point.stored_bytes)),
+        ("job", point.job.to_string()),
+    ]);
+    let columns = [
+        Column::Text("DISK"),
+        Column::Text("NAME"),
+        Column::Number("SIZE"),
+        Column::Text("BOOTABLE"),
+        Column::Text("VDI UUID"),
+    ];
+    let rows = point.disks.iter().map(|disk| {
+        [
+            disk.position.clone(),
+            disk.name.clone(),
+            units::size(disk.size_bytes),
+            if disk.bootable { "yes" } else { "no" }.to_owned(),
+            disk.vdi_uuid.clone(),
+        ]
+    });
+    format!("{head}\n{}", table(columns, rows))
+}
+
+#[cfg(test)]
+mod tests;

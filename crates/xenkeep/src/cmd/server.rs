@@ -1,0 +1,115 @@
+//! `xenkeep server`: the server, with its mover in the same process.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use xenkeep_mover::{Mover, MoverConfig};
+use xenkeep_server::ServerConfig;
+
+use super::Context;
+use crate::{Exit, fingerprint, follow::Interrupts, leases::EngineLeases, logging};
+
+const NOTES: &str = "\
+Examples:
+  xenkeep server --data ~/xenkeep
+  xenkeep server --data /var/lib/xenkeep --listen 0.0.0.0:7443
+
+The data directory is made at the first start. Whoever can read it can read every password in it.
+SIGTERM and ^C stop the server: running jobs are cancelled and clean up behind themselves first.";
+
+/// Run the server, with its mover, until it is told to stop.
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub(crate) struct Server {
+    /// Address to listen on. On anything but loopback it speaks HTTPS.
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:7443",
+        env = "XENKEEP_LISTEN",
+        hide_env_values = true
+    )]
+    listen: SocketAddr,
+
+    /// What to log: a level, or levels by part, such as `info,xapi=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info", env = "XENKEEP_LOG", hide_env_values = true)]
+    log: String,
+
+    /// Form of the log on stderr.
+    #[arg(long, value_name = "FORM", default_value = "text")]
+    log_format: LogFormat,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Where a server is found, for programs.
+#[derive(Debug, Serialize)]
+struct Listening<'a> {
+    url: &'a str,
+    token_file: PathBuf,
+    certificate_sha256: Option<&'a str>,
+}
+
+impl Server {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        logging::start(&self.log, self.log_format == LogFormat::Json)?;
+        // Before anything starts that must be stopped in order.
+        let mut interrupts = Interrupts::new()?;
+        let config = ServerConfig::new(&context.global.data, self.listen);
+        let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
+
+        let stop = CancellationToken::new();
+        let mover = Mover::new(Arc::new(EngineLeases(server.engine().clone())), MoverConfig::default());
+        let mut moving = tokio::spawn({
+            let stop = stop.clone();
+            async move { mover.run(stop).await }
+        });
+        announce(context, &server)?;
+
+        tokio::select! {
+            () = interrupts.next() => {}
+            ended = &mut moving => {
+                server.shutdown().await.map_err(|error| error.problem())?;
+                ended.context("the mover broke down")?;
+                anyhow::bail!("the mover has stopped by itself");
+            }
+        }
+        tracing::info!("stopping: running jobs are cancelled, and clean up behind themselves");
+        stop.cancel();
+        tokio::select! {
+            ended = &mut moving => ended.context("the mover broke down")?,
+            () = interrupts.next() => {
+                tracing::warn!("leaving at once: what was running is cleaned up at the next start");
+                return Ok(Exit::Failed);
+            }
+        }
+        server.shutdown().await.map_err(|error| error.problem())?;
+        tracing::info!("stopped");
+        Ok(Exit::Success)
+    }
+}
+
+fn announce(context: &Context, server: &xenkeep_server::Server) -> anyhow::Result<()> {
+    let listening = Listening {
+        url: server.url(),
+        token_file: server.data_dir().join("token"),
+        certificate_sha256: server.certificate_sha256(),
+    };
+    context.console.result(&listening, || {
+        let mut text = format!("xenkeep {} listens on {}\n", env!("CARGO_PKG_VERSION"), listening.url);
+        text += &format!("token:       {}\n", listening.token_file.display());
+        if let Some(sha256) = listening.certificate_sha256 {
+            text += &format!("certificate: SHA-256 {}\n", fingerprint::colons(sha256));
+        }
+        text
+    })?;
+    Ok(())
+}

@@ -1,0 +1,402 @@
+//! Power: machines start, run, suspend and stop.
+
+use std::time::Duration;
+
+use super::{super::allowed, begin};
+use crate::{
+    error::ApiError,
+    fault::FaultKind,
+    model::{Class, NULL_REF, Ref, Tables, Value},
+    ops::{self, sr, vbd, vdi},
+    rpc::{Args, Ctx, Later, Reply},
+    world::World,
+};
+
+/// Machines with this key in `other_config` have no guest tools.
+pub(crate) const NO_TOOLS_KEY: &str = "xensim-no-guest-tools";
+
+pub(super) fn start(ctx: Ctx, args: Args) -> Later {
+    let (vm, paused) = (args.reference(0), args.truth(1));
+    Box::pin(async move { turn_on(&ctx, &vm, None, paused, "start").await })
+}
+
+pub(super) fn start_on(ctx: Ctx, args: Args) -> Later {
+    let (vm, host, paused) = (args.reference(0), args.reference(1), args.truth(2));
+    Box::pin(async move {
+        ctx.need(Class::Host, &host)?;
+        turn_on(&ctx, &vm, Some(host), paused, "start_on").await
+    })
+}
+
+pub(super) fn resume(ctx: Ctx, args: Args) -> Later {
+    let (vm, paused) = (args.reference(0), args.truth(1));
+    Box::pin(async move { turn_on(&ctx, &vm, None, paused, "resume").await })
+}
+
+pub(super) fn resume_on(ctx: Ctx, args: Args) -> Later {
+    let (vm, host, paused) = (args.reference(0), args.reference(1), args.truth(2));
+    Box::pin(async move {
+        ctx.need(Class::Host, &host)?;
+        turn_on(&ctx, &vm, Some(host), paused, "resume_on").await
+    })
+}
+
+async fn turn_on(ctx: &Ctx, vm: &Ref, host: Option<Ref>, paused: bool, operation: &str) -> Reply {
+    let resumes = operation.starts_with("resume");
+    let running = begin(&ctx.world, vm, operation, &ctx.task)?;
+    let host = match host {
+        Some(host) => {
+            ctx.world.db.read(|t| check_host(t, vm, &host))?;
+            host
+        }
+        None => ctx.world.db.read(|t| choose_host(t, vm))?,
+    };
+    ctx.world.db.read(|t| check_disks(t, vm))?;
+    if ctx.world.faults.strike(FaultKind::FailStart).is_some() {
+        return Err(ApiError::new("BOOTLOADER_FAILED", [vm.as_str(), "The bootloader for this VM returned an error"]));
+    }
+    tokio::time::sleep(ctx.world.timing.start).await;
+    ctx.check_cancelled()?;
+    let image = ctx.world.db.read(|t| t.reference(vm, "suspend_VDI"));
+    run_on(&ctx.world, vm, &host, paused);
+    if resumes && !image.is_null() {
+        ctx.world.db.write(|t| t.set(vm, "suspend_VDI", NULL_REF));
+        // The image is of no use any more; a leftover is not worth failing a machine that runs.
+        let _ = vdi::destroy(&ctx.world, &image);
+    }
+    running.end();
+    let boot = if resumes { Duration::ZERO } else { ctx.world.timing.guest_boot };
+    report_guest(&ctx.world, vm, boot);
+    Ok(Value::Nil)
+}
+
+/// Lets a machine run at once, its guest up.
+pub fn boot_now(world: &World, vm: &Ref) {
+    if let Ok(host) = world.db.read(|t| choose_host(t, vm)) {
+        run_on(world, vm, &host, false);
+        write_guest_metrics(world, vm);
+        world.db.write(|t| ops::refresh(t, vm));
+    }
+}
+
+/// What changes when a domain is there.
+fn run_on(world: &World, vm: &Ref, host: &Ref, paused: bool) {
+    let now = world.clock.now();
+    world.db.write(|t| {
+        t.set(vm, "power_state", if paused { "Paused" } else { "Running" });
+        t.set(vm, "resident_on", host);
+        let domid = t.all(Class::Vm).iter().map(|other| t.int(other, "domid")).max().unwrap_or(0) + 1;
+        t.set(vm, "domid", domid);
+        t.set(vm, "requires_reboot", false);
+        for device in t.references(vm, "VBDs") {
+            if !t.bool(&device, "empty") || t.str(&device, "type") == "CD" {
+                vbd::attach(t, &device);
+            }
+        }
+        for vif in t.references(vm, "VIFs") {
+            t.set(&vif, "currently_attached", true);
+        }
+        let metrics = t.reference(vm, "metrics");
+        let memory = t.int(vm, "memory_dynamic_max");
+        t.set(&metrics, "start_time", Value::Date(now));
+        t.set(&metrics, "last_updated", Value::Date(now));
+        t.set(&metrics, "memory_actual", memory);
+        t.set(&metrics, "VCPUs_number", t.int(vm, "VCPUs_at_startup"));
+        let kind = t.str(vm, "domain_type");
+        t.set(&metrics, "current_domain_type", kind.as_str());
+        t.set(&metrics, "hvm", kind == "hvm");
+        add_console(t, vm, host);
+        ops::refresh(t, vm);
+    });
+}
+
+fn add_console(t: &mut Tables, vm: &Ref, host: &Ref) {
+    let uuid = uuid::Uuid::new_v4().to_string();
+    let location = format!("https://{}/console?uuid={uuid}", t.str(host, "address"));
+    t.create(
+        Class::Console,
+        [
+            ("uuid", Value::from(&uuid)),
+            ("protocol", Value::from("rfb")),
+            ("location", Value::from(location)),
+            ("VM", Value::from(vm)),
+        ],
+    );
+}
+
+/// The guest's tools report after a while, if it has any and still runs by then.
+fn report_guest(world: &World, vm: &Ref, after: Duration) {
+    let domid = world.db.read(|t| t.int(vm, "domid"));
+    let (world, vm) = (world.clone(), vm.clone());
+    world.clone().spawn(async move {
+        tokio::time::sleep(after).await;
+        let same = world.db.read(|t| t.int(&vm, "domid") == domid && t.str(&vm, "power_state") == "Running");
+        if same {
+            write_guest_metrics(&world, &vm);
+        }
+    });
+}
+
+fn write_guest_metrics(world: &World, vm: &Ref) {
+    let now = world.clock.now();
+    world.db.write(|t| {
+        if t.entry(vm, "other_config", NO_TOOLS_KEY).is_some() {
+            return;
+        }
+        let networks = t.references(vm, "VIFs").into_iter().enumerate().map(|(at, vif)| {
+            let mac = t.str(&vif, "MAC");
+            (format!("{}/ip", t.str(&vif, "device")), address_of(&mac, at))
+        });
+        let networks = Value::map(networks.collect::<Vec<_>>());
+        let os = [("name", "Debian GNU/Linux 12 (bookworm)"), ("distro", "debian"), ("major", "12"), ("minor", "0"), ("uname", "6.1.0")];
+        let other = ["feature-suspend", "feature-shutdown", "feature-poweroff", "feature-reboot", "feature-balloon"];
+        let fields = [
+            ("os_version", Value::map(os)),
+            ("PV_drivers_version", Value::map([("major", "7"), ("minor", "30"), ("micro", "0"), ("build", "1")])),
+            ("PV_drivers_up_to_date", Value::Bool(true)),
+            ("PV_drivers_detected", Value::Bool(true)),
+            ("networks", networks),
+            ("other", Value::map(other.map(|name| (name, "1")))),
+            ("live", Value::Bool(true)),
+            ("can_use_hotplug_vbd", Value::from("yes")),
+            ("can_use_hotplug_vif", Value::from("yes")),
+            ("last_updated", Value::Date(now)),
+        ];
+        let metrics = t.reference(vm, "guest_metrics");
+        if t.has(Class::VmGuestMetrics, &metrics) {
+            for (name, value) in fields {
+                t.set(&metrics, name, value);
+            }
+        } else {
+            let metrics = t.create(Class::VmGuestMetrics, fields);
+            t.set(vm, "guest_metrics", metrics);
+        }
+        ops::refresh(t, vm);
+    });
+}
+
+/// An address in a documentation network that stays with the interface.
+fn address_of(mac: &str, at: usize) -> String {
+    let last = mac.rsplit(':').next().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
+    format!("198.51.100.{}", usize::from(last).wrapping_add(at) % 250 + 2)
+}
+
+fn choose_host(t: &Tables, vm: &Ref) -> Result<Ref, ApiError> {
+    let affinity = t.reference(vm, "affinity");
+    let mut hosts = t.all(Class::Host);
+    hosts.sort_by_key(|host| *host != affinity);
+    let mut refusals = Vec::new();
+    for host in hosts {
+        match check_host(t, vm, &host) {
+            Ok(()) => return Ok(host),
+            Err(error) => refusals.push(error),
+        }
+    }
+    // When all hosts refuse for the same kind of reason XAPI tells that one.
+    match refusals.first() {
+        Some(first) if refusals.iter().all(|other| other.code == first.code) => Err(first.clone()),
+        _ => Err(ApiError::bare("NO_HOSTS_AVAILABLE")),
+    }
+}
+
+/// Fails when a host can't run the machine.
+pub(super) fn check_host(t: &Tables, vm: &Ref, host: &Ref) -> Result<(), ApiError> {
+    if !t.bool(host, "enabled") {
+        return Err(ApiError::new("HOST_DISABLED", [host]));
+    }
+    for device in t.references(vm, "VBDs") {
+        let sr = t.reference(&t.reference(&device, "VDI"), "SR");
+        if t.has(Class::Sr, &sr) && !sr::is_seen_by(t, &sr, host) {
+            return Err(ApiError::new("VM_REQUIRES_SR", [vm, &sr]));
+        }
+    }
+    for vif in t.references(vm, "VIFs") {
+        let network = t.reference(&vif, "network");
+        if !t.has(Class::Network, &network) {
+            return Err(ApiError::new("VM_REQUIRES_NETWORK", [vm, &network]));
+        }
+    }
+    let total = t.int(&t.reference(host, "metrics"), "memory_total") - t.int(host, "memory_overhead");
+    let residents = t.references(host, "resident_VMs").into_iter().filter(|other| other != vm);
+    let used: i64 = residents.map(|other| t.int(&other, "memory_dynamic_max")).sum();
+    let needed = t.int(vm, "memory_dynamic_max");
+    if needed > total - used {
+        return Err(ApiError::new("HOST_NOT_ENOUGH_FREE_MEMORY", [needed, total - used]));
+    }
+    Ok(())
+}
+
+fn check_disks(t: &Tables, vm: &Ref) -> Result<(), ApiError> {
+    for device in t.references(vm, "VBDs") {
+        let vdi = t.reference(&device, "VDI");
+        if t.bool(&device, "empty") {
+            continue;
+        }
+        if !t.has(Class::Vdi, &vdi) {
+            return Err(ApiError::handle(Class::Vdi, &vdi));
+        }
+        vbd::check_sharing(t, &device)?;
+    }
+    Ok(())
+}
+
+/// What changes when a domain is gone.
+fn off(world: &World, vm: &Ref, state: &str) {
+    world.db.write(|t| {
+        for device in t.references(vm, "VBDs") {
+            vbd::detach(t, &device);
+        }
+        for vif in t.references(vm, "VIFs") {
+            t.set(&vif, "currently_attached", false);
+        }
+        for console in t.references(vm, "consoles") {
+            t.destroy(&console);
+        }
+        let metrics = t.reference(vm, "guest_metrics");
+        if state == "Halted" {
+            t.destroy(&metrics);
+            t.set(vm, "guest_metrics", NULL_REF);
+        }
+        let metrics = t.reference(vm, "metrics");
+        t.set(&metrics, "current_domain_type", "unspecified");
+        t.set(vm, "resident_on", NULL_REF);
+        t.set(vm, "domid", -1_i64);
+        t.set(vm, "power_state", state);
+        ops::refresh(t, vm);
+    });
+}
+
+pub(super) fn clean_shutdown(ctx: Ctx, args: Args) -> Later {
+    Box::pin(async move { stop(&ctx, &args.reference(0), "clean_shutdown").await })
+}
+
+async fn stop(ctx: &Ctx, vm: &Ref, operation: &str) -> Reply {
+    let running = begin(&ctx.world, vm, operation, &ctx.task)?;
+    tokio::time::sleep(ctx.world.timing.shutdown).await;
+    ctx.check_cancelled()?;
+    off(&ctx.world, vm, "Halted");
+    running.end();
+    Ok(Value::Nil)
+}
+
+pub(super) fn hard_shutdown(ctx: &Ctx, args: &Args) -> Reply {
+    halt(ctx, &args.reference(0), "hard_shutdown")
+}
+
+/// Switches a machine off, whatever it does.
+pub(super) fn halt(ctx: &Ctx, vm: &Ref, operation: &str) -> Reply {
+    let running = begin(&ctx.world, vm, operation, &ctx.task)?;
+    let image = ctx.world.db.read(|t| t.reference(vm, "suspend_VDI"));
+    off(&ctx.world, vm, "Halted");
+    if !image.is_null() {
+        ctx.world.db.write(|t| t.set(vm, "suspend_VDI", NULL_REF));
+        let _ = vdi::destroy(&ctx.world, &image);
+    }
+    running.end();
+    Ok(Value::Nil)
+}
+
+pub(super) fn shutdown(ctx: Ctx, args: Args) -> Later {
+    Box::pin(async move {
+        let vm = args.reference(0);
+        let clean = ctx.world.db.read(|t| allowed::check_vm(t, &vm, "clean_shutdown")).is_ok();
+        if clean { stop(&ctx, &vm, "clean_shutdown").await } else { halt(&ctx, &vm, "hard_shutdown") }
+    })
+}
+
+pub(super) fn clean_reboot(ctx: Ctx, args: Args) -> Later {
+    Box::pin(async move {
+        let vm = args.reference(0);
+        let running = begin(&ctx.world, &vm, "clean_reboot", &ctx.task)?;
+        tokio::time::sleep(ctx.world.timing.shutdown).await;
+        reboot(&ctx.world, &vm);
+        running.end();
+        Ok(Value::Nil)
+    })
+}
+
+pub(super) fn hard_reboot(ctx: &Ctx, args: &Args) -> Reply {
+    let vm = args.reference(0);
+    let running = begin(&ctx.world, &vm, "hard_reboot", &ctx.task)?;
+    reboot(&ctx.world, &vm);
+    running.end();
+    Ok(Value::Nil)
+}
+
+fn reboot(world: &World, vm: &Ref) {
+    let host = world.db.read(|t| t.reference(vm, "resident_on"));
+    off(world, vm, "Halted");
+    run_on(world, vm, &host, false);
+    report_guest(world, vm, world.timing.guest_boot);
+}
+
+pub(super) fn pause(ctx: &Ctx, args: &Args) -> Reply {
+    switch(ctx, args, "pause", "Paused")
+}
+
+pub(super) fn unpause(ctx: &Ctx, args: &Args) -> Reply {
+    let done = switch(ctx, args, "unpause", "Running")?;
+    report_guest(&ctx.world, &args.reference(0), ctx.world.timing.guest_boot);
+    Ok(done)
+}
+
+fn switch(ctx: &Ctx, args: &Args, operation: &str, state: &str) -> Reply {
+    let vm = args.reference(0);
+    let running = begin(&ctx.world, &vm, operation, &ctx.task)?;
+    ctx.world.db.write(|t| t.set(&vm, "power_state", state));
+    running.end();
+    Ok(Value::Nil)
+}
+
+pub(super) fn suspend(ctx: Ctx, args: Args) -> Later {
+    Box::pin(async move {
+        let vm = args.reference(0);
+        let running = begin(&ctx.world, &vm, "suspend", &ctx.task)?;
+        let image = suspend_image(&ctx.world, &vm)?;
+        tokio::time::sleep(ctx.world.timing.shutdown).await;
+        off(&ctx.world, &vm, "Suspended");
+        ctx.world.db.write(|t| t.set(&vm, "suspend_VDI", &image));
+        running.end();
+        Ok(Value::Nil)
+    })
+}
+
+/// Makes the disk that holds the memory of a suspended machine.
+pub(super) fn suspend_image(world: &World, vm: &Ref) -> Result<Ref, ApiError> {
+    let (sr, memory) = world.db.read(|t| {
+        let host = t.reference(vm, "resident_on");
+        let candidates = [
+            t.reference(vm, "suspend_SR"),
+            t.reference(world.pool(), "suspend_image_SR"),
+            t.reference(&host, "suspend_image_sr"),
+        ];
+        let sr = candidates.into_iter().find(|sr| t.has(Class::Sr, sr)).unwrap_or_else(Ref::null);
+        (sr, t.int(vm, "memory_static_max"))
+    });
+    if sr.is_null() {
+        return Err(ApiError::new("VM_NO_SUSPEND_SR", [vm]));
+    }
+    vdi::create_empty(world, &sr, "Suspend image", memory.unsigned_abs().max(1), "suspend")
+}
+
+pub(super) fn power_state_reset(ctx: &Ctx, args: &Args) -> Reply {
+    let vm = args.reference(0);
+    if ctx.world.db.read(|t| t.bool(&vm, "is_control_domain")) {
+        return Err(ApiError::not_allowed("This operation is not allowed on a control domain"));
+    }
+    off(&ctx.world, &vm, "Halted");
+    Ok(Value::Nil)
+}
+
+pub(super) fn pool_migrate(ctx: Ctx, args: Args) -> Later {
+    Box::pin(async move {
+        let (vm, host) = (args.reference(0), args.reference(1));
+        ctx.need(Class::Host, &host)?;
+        let running = begin(&ctx.world, &vm, "pool_migrate", &ctx.task)?;
+        ctx.world.db.read(|t| check_host(t, &vm, &host))?;
+        tokio::time::sleep(ctx.world.timing.start).await;
+        ctx.world.db.write(|t| t.set(&vm, "resident_on", &host));
+        running.end();
+        Ok(Value::Nil)
+    })
+}

@@ -1,0 +1,4 @@
+//! End to end: the programs as processes, looked at from outside.
+#![allow(clippy::unwrap_used)]
+
+mod kill;
