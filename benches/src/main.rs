@@ -10,7 +10,7 @@ mod pipeline;
 mod report;
 mod restore;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -41,9 +41,6 @@ struct Arguments {
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Pipeline, Part::Restore, Part::Path])]
     parts: Vec<Part>,
-    /// Where `xenkeep` and `xensim` are; beside this program if not given.
-    #[arg(long, value_name = "DIR")]
-    programs: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -52,7 +49,7 @@ enum Part {
     Pipeline,
     /// A restore point into a file.
     Restore,
-    /// From a simulated pool through the server into a datastore, and back into a file.
+    /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
 }
 
@@ -108,15 +105,8 @@ fn bench(arguments: &Arguments) -> Result<()> {
         restore::measure(&mut report, disk, scratch)?;
     }
     if parts(Part::Path) {
-        path::measure(&mut report, disk, scratch, &programs(arguments)?)?;
+        path::measure(&mut report, disk, scratch)?;
     }
     report.print();
     Ok(())
-}
-
-fn programs(arguments: &Arguments) -> Result<PathBuf> {
-    match &arguments.programs {
-        Some(dir) => Ok(dir.clone()),
-        None => Ok(std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default()),
-    }
 }

@@ -23,13 +23,13 @@ pub(crate) fn measure(report: &mut Report, disk: &Path, scratch: &Path) -> Resul
     ])
 }
 
-fn zstd(disk: &Path, to: &Path) -> Result<Cost> {
+pub(crate) fn zstd(disk: &Path, to: &Path) -> Result<Cost> {
     let mut zstd = Command::new("zstd");
     finish(run(zstd.args(["-1", "-T2", "-q", "-f"]).arg(disk).arg("-o").arg(to))?, to)
 }
 
 /// With its default compression (`auto`), without a cache that it would fill beside.
-pub(crate) fn restic(disk: &Path, repo: &Path) -> Result<Cost> {
+fn restic(disk: &Path, repo: &Path) -> Result<Cost> {
     let cost = restic_backup(disk, repo)?;
     finish(cost, repo)
 }

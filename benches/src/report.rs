@@ -34,8 +34,8 @@ pub(crate) const CP: &str = "cp and fsync";
 pub(crate) const RESTIC_RESTORE: &str = "restic restore";
 pub(crate) const RESTORE: &str = "restore: repository → file";
 pub(crate) const BACKUP: &str = "xenkeep backup: pool → datastore";
-pub(crate) const SERVER: &str = "  its server";
-pub(crate) const POOL: &str = "  the simulated pool";
+pub(crate) const BACKUP_TLS: &str = "the same over TLS";
+pub(crate) const SERVER: &str = "the server behind it";
 pub(crate) const EXPORT: &str = "xenkeep export: datastore → file";
 
 /// Who ran, and what each run cost.
