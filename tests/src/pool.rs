@@ -124,6 +124,8 @@ impl Pool {
     }
 
     fn send(&self, method: reqwest::Method, url: &str, body: Option<&Value>) -> Result<Value> {
+        // Any TLS stack wants to be told its provider of cryptography; an error says that it was told already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         self.runtime.block_on(async {
             // A client of its own for each question: none of them is worth a connection pool.
             let mut request = reqwest::Client::builder().no_proxy().build()?.request(method, url);

@@ -10,6 +10,26 @@
 //!
 //! Everything that is read here may come from anywhere: lengths are checked, memory is bounded, nothing panics.
 //! This crate knows no pool, no network and no repository.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let temp = tempfile::tempdir().unwrap();
+//! # let (image, copy) = (temp.path().join("image"), temp.path().join("copy"));
+//! # std::fs::write(&image, [7; 5000]).unwrap();
+//! use xenkeep_disk::{DiskRead, raw};
+//!
+//! let disk = raw::RawFile::open(&image)?;
+//! let mut sector = [0; 512];
+//! disk.read_at(512, &mut sector).await?;
+//!
+//! // All of it, holes as holes.
+//! let size = disk.size();
+//! let file = std::fs::File::create(&copy).unwrap();
+//! raw::write_sparse(disk.blocks(), size, file, &copy).await?;
+//! # assert_eq!(std::fs::read(&copy).unwrap(), [7; 5000]);
+//! # Ok::<_, xenkeep_disk::Error>(())
+//! # }).unwrap();
+//! ```
 
 pub mod block;
 mod error;

@@ -6,17 +6,13 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-use futures::StreamExt;
 use secrecy::SecretString;
-use tokio::sync::mpsc;
-use xenkeep_disk::{Block, Data, DiskRead};
+use xenkeep_disk::DiskRead;
+use xenkeep_disk::raw::{RawFile, write_sparse};
 use xenkeep_repo::{Counters, CreateOptions, Meta, Repo, WriteOptions};
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -43,14 +39,8 @@ async fn back_up(repo: &Repo, path: &str) -> Outcome {
     let start = Instant::now();
     let counters = Arc::new(Counters::default());
     let writer = repo.begin(WriteOptions { counters: counters.clone() }).await?;
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    let mut sink = writer.disk_sink("0", size)?;
-    let mut blocks = read_file(file, size);
-    while let Some(block) = blocks.recv().await {
-        sink.push(block?).await?;
-    }
-    sink.finish().await?;
+    let file = RawFile::open(Path::new(path))?;
+    writer.disk("0", file.size(), file.blocks()).await?;
     let read = start.elapsed();
     let meta = Meta { host: "bench".into(), root: "/bench/disk".into(), tags: vec![], time: jiff::Timestamp::now() };
     let id = writer.commit(meta).await?;
@@ -65,44 +55,12 @@ async fn back_up(repo: &Repo, path: &str) -> Outcome {
     Ok(())
 }
 
-/// Reads ahead in a thread of its own.
-fn read_file(mut file: File, size: u64) -> mpsc::Receiver<std::io::Result<Block>> {
-    let (sender, receiver) = mpsc::channel(8);
-    tokio::task::spawn_blocking(move || {
-        let mut offset = 0;
-        while offset < size {
-            let mut buf = BytesMut::zeroed((size - offset).min(1 << 20) as usize);
-            let read = file.read_exact(&mut buf).map(|()| Block::bytes(offset, buf.freeze()));
-            offset += 1 << 20;
-            if sender.blocking_send(read).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 async fn restore(repo: &Repo, point: &str, path: &str) -> Outcome {
     let start = Instant::now();
     let point = repo.open_point(&repo.find(point).await?.id).await?;
     let disk = point.disk("0").await?;
-    let file = Arc::new(File::create(path)?);
-    file.set_len(disk.size())?;
-    let mut blocks = disk.blocks();
-    let (sender, mut receiver) = mpsc::channel::<Block>(16);
-    let writer = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
-        while let Some(block) = receiver.blocking_recv() {
-            if let Data::Bytes(bytes) = block.data {
-                file.write_all_at(&bytes, block.offset)?;
-            }
-        }
-        file.sync_all()
-    });
-    while let Some(block) = blocks.next().await {
-        sender.send(block?).await?;
-    }
-    drop(sender);
-    writer.await??;
+    let file = File::create(path)?;
+    write_sparse(disk.clone().blocks(), disk.size(), file, Path::new(path)).await?;
     println!("restored in {:.2} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use aes256ctr_poly1305aes::aead::AeadInPlace;
-use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key as CipherKey, Nonce, Tag};
+use aws_lc_rs::cipher::{AES_128, AES_256, EncryptingKey, EncryptionContext, UnboundCipherKey};
+use aws_lc_rs::constant_time;
+use aws_lc_rs::iv::FixedLength;
+use poly1305::Poly1305;
+use poly1305::universal_hash::KeyInit;
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -22,7 +25,10 @@ const KEY_BYTES: usize = 64;
 /// A key that seals and opens.
 pub(crate) struct Key {
     bytes: Zeroizing<[u8; KEY_BYTES]>,
-    cipher: Aes256CtrPoly1305Aes,
+    /// AES-256 in counter mode; the counter has 128 bits, as in Go.
+    cipher: EncryptingKey,
+    /// AES-128, of which only single blocks are wanted.
+    authenticator: EncryptingKey,
 }
 
 impl fmt::Debug for Key {
@@ -37,8 +43,14 @@ pub(crate) struct BrokenSeal;
 
 impl Key {
     pub(crate) fn from_bytes(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
-        let cipher = Aes256CtrPoly1305Aes::new(CipherKey::from_slice(bytes.as_slice()));
-        Key { bytes, cipher }
+        let [cipher, authenticator] = [(&AES_256, 0..32), (&AES_128, 32..48)].map(|(algorithm, range)| {
+            UnboundCipherKey::new(algorithm, &bytes[range]).expect("the key is as long as it must be")
+        });
+        Key {
+            cipher: EncryptingKey::ctr(cipher).expect("AES has a counter mode"),
+            authenticator: EncryptingKey::ecb(authenticator).expect("AES encrypts blocks"),
+            bytes,
+        }
     }
 
     pub(crate) fn random() -> Self {
@@ -48,16 +60,29 @@ impl Key {
         Key::from_bytes(bytes)
     }
 
+    /// Encrypts or decrypts, which is the same in counter mode.
+    fn apply_cipher(&self, nonce: &[u8; NONCE_BYTES], text: &mut [u8]) {
+        let first_counter = EncryptionContext::Iv128(FixedLength::from(nonce));
+        self.cipher.less_safe_encrypt(text, first_counter).expect("a counter mode takes any text");
+    }
+
+    /// Poly1305 of the ciphertext, under `r` and the encrypted nonce.
+    fn tag(&self, nonce: &[u8; NONCE_BYTES], ciphertext: &[u8]) -> [u8; TAG_BYTES] {
+        let mut pad = *nonce;
+        self.authenticator.less_safe_encrypt(&mut pad, EncryptionContext::None).expect("a nonce is one block");
+        let mut one_time_key = Zeroizing::new([0; 32]);
+        one_time_key[..16].copy_from_slice(&self.bytes[48..]);
+        one_time_key[16..].copy_from_slice(&pad);
+        Poly1305::new(poly1305::Key::from_slice(one_time_key.as_slice())).compute_unpadded(ciphertext).into()
+    }
+
     /// Seals in place: `buf` holds room for the nonce, the plaintext, and room for the tag.
     pub(crate) fn seal_in_place(&self, buf: &mut [u8]) {
-        let (nonce, rest) = buf.split_at_mut(NONCE_BYTES);
-        let (text, tag) = rest.split_at_mut(rest.len() - TAG_BYTES);
+        let (nonce, rest) = buf.split_first_chunk_mut().expect("there is room for the nonce");
+        let (text, tag) = rest.split_last_chunk_mut().expect("there is room for the tag");
         rand::rng().fill_bytes(nonce);
-        let computed = self
-            .cipher
-            .encrypt_in_place_detached(Nonce::from_slice(nonce), &[], text)
-            .expect("only texts beyond 2^64 blocks are refused");
-        tag.copy_from_slice(&computed);
+        self.apply_cipher(nonce, text);
+        *tag = self.tag(nonce, text);
     }
 
     pub(crate) fn seal(&self, text: &[u8]) -> Vec<u8> {
@@ -69,14 +94,10 @@ impl Key {
 
     /// Opens in place and returns the plaintext within `buf`.
     pub(crate) fn open_in_place<'a>(&self, buf: &'a mut [u8]) -> Result<&'a mut [u8], BrokenSeal> {
-        if buf.len() < SEAL_BYTES {
-            return Err(BrokenSeal);
-        }
-        let (nonce, rest) = buf.split_at_mut(NONCE_BYTES);
-        let (text, tag) = rest.split_at_mut(rest.len() - TAG_BYTES);
-        self.cipher
-            .decrypt_in_place_detached(Nonce::from_slice(nonce), &[], text, Tag::from_slice(tag))
-            .map_err(|_| BrokenSeal)?;
+        let (nonce, rest) = buf.split_first_chunk_mut().ok_or(BrokenSeal)?;
+        let (text, tag) = rest.split_last_chunk_mut::<TAG_BYTES>().ok_or(BrokenSeal)?;
+        constant_time::verify_slices_are_equal(tag, &self.tag(nonce, text)).map_err(|_| BrokenSeal)?;
+        self.apply_cipher(nonce, text);
         Ok(text)
     }
 

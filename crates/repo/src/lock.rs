@@ -135,7 +135,10 @@ impl Lock {
             async move { held.refresh_for_ever().await }
         });
         let lock = Lock { held, refresh };
-        refuse_exclusive(&*lock.held.store, &lock.held.key).await?;
+        for abandoned in refuse_exclusive(&*lock.held.store, &lock.held.key).await? {
+            tracing::info!(lock = %abandoned, "removing a lock that we left behind when we were killed");
+            lock.held.store.remove(Name::Lock(abandoned)).await?;
+        }
         Ok(lock)
     }
 
@@ -152,7 +155,9 @@ impl Drop for Lock {
     }
 }
 
-async fn refuse_exclusive(store: &dyn Store, key: &Key) -> Result<()> {
+/// Fails if anyone holds the repository for himself. Returns locks of ours that nobody holds any more.
+async fn refuse_exclusive(store: &dyn Store, key: &Key) -> Result<Vec<Id>> {
+    let mut abandoned = Vec::new();
     // Empty files are left behind where a restic was killed; it passes over them too.
     for (id, _) in store.list(Name::Lock).await?.into_iter().filter(|(_, len)| *len > 0) {
         let lock: LockFile = match sealed::read(store, key, Name::Lock(id)).await {
@@ -160,10 +165,12 @@ async fn refuse_exclusive(store: &dyn Store, key: &Key) -> Result<()> {
             Err(Error::NotFound { .. }) => continue, // released or renewed in this moment
             Err(error) => return Err(error),
         };
-        if lock.exclusive && !lock.is_stale() {
+        if lock.is_stale() {
+            abandoned.extend((lock.username == machine::USER).then_some(id));
+        } else if lock.exclusive {
             let LockFile { username, hostname, pid, time, .. } = lock;
             return Err(Error::Locked { by: format!("{username} on {hostname} (process {pid}) since {time}") });
         }
     }
-    Ok(())
+    Ok(abandoned)
 }

@@ -13,8 +13,6 @@ use crate::{Error, PointMeta, Result};
 
 mod disk;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 pub use disk::DiskReader;
 

@@ -155,6 +155,9 @@ impl Session {
             tracing::error!(error = &error as &dyn std::error::Error, "the repository cannot be written");
             state.failure = Some(error);
         }
+        // What lies in them will never be referred to.
+        state.open_data = None;
+        state.open_trees = None;
         drop(state);
         self.progress.notify_waiters();
     }
@@ -214,6 +217,9 @@ impl Session {
         // What compression has saved comes free at once.
         let permit = permit.and_then(|mut permit| permit.split(sealed.len().min(permit.num_permits())));
         let mut state = self.state();
+        if state.failure.is_some() {
+            return;
+        }
         let is_full =
             |open: &mut OpenPack| open.buffer.len() + sealed.len() > pack_bytes(kind) || open.blobs >= PACK_BLOBS;
         let full = state.open(kind).take_if(is_full);
@@ -275,6 +281,14 @@ impl Session {
         state.unindexed_blobs >= UNINDEXED_BLOBS
     }
 
+    /// Waits, after a failure, until all that is still under way has ended, so that soon nobody holds the session.
+    pub(crate) async fn settle(&self) {
+        if self.check().is_err() {
+            // Each chunk and each pack holds a part of the budget until it is done with.
+            drop(self.budget.acquire_many(BUDGET_BYTES as u32).await);
+        }
+    }
+
     /// Makes everything that was put until now durable and findable.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
         let until = {
@@ -286,18 +300,23 @@ impl Session {
             }
             state.next_number
         };
+        self.wait_for_packs(until).await?;
+        self.write_index().await?;
+        self.check()
+    }
+
+    /// Waits until all packs that were closed before pack `until` are durable.
+    async fn wait_for_packs(&self, until: u64) -> Result<()> {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
             self.check()?;
             if self.state().in_flight.first().is_none_or(|first| *first >= until) {
-                break;
+                return Ok(());
             }
             progress.await;
         }
-        self.write_index().await?;
-        self.check()
     }
 
     async fn write_index(&self) -> Result<()> {
@@ -340,7 +359,10 @@ impl Upload<'_> {
                     drop(session.write_index().await); // has failed the session
                 }
             }
-            Err(error) => session.fail(error),
+            Err(error) => {
+                session.state().in_flight.remove(&self.number);
+                session.fail(error);
+            }
         }
     }
 }

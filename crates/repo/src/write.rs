@@ -23,8 +23,6 @@ use crate::{Counters, Error, Result, SnapshotId, sealed, work};
 
 mod map;
 mod sink;
-#[cfg(test)]
-mod tests;
 
 pub use sink::DiskSink;
 
@@ -170,7 +168,10 @@ impl PointWriter {
         for component in components.iter().rev() {
             tree = shared.put_tree(&Tree { nodes: vec![Node::dir(component, meta.time, tree)] })?;
         }
-        shared.session.flush().await?;
+        if let Err(error) = shared.session.flush().await {
+            shared.session.settle().await;
+            return Err(error);
+        }
         shared.session.check_lock().await?;
         let (id, content) = sealed::seal(&shared.repo.key, &Snapshot::new(meta, tree));
         shared.repo.store.put(Name::Snapshot(id), content).await?;
@@ -198,6 +199,7 @@ impl PointWriter {
     pub async fn abort(self) {
         if let Err(error) = self.shared.session.flush().await {
             tracing::warn!(error = &error as &dyn std::error::Error, "what a given-up backup has stored is lost");
+            self.shared.session.settle().await;
         }
     }
 }

@@ -139,6 +139,3 @@ impl Engine {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -192,6 +192,26 @@ impl Error {
         self.api_code() == Some(code)
     }
 
+    /// The host's TLS is too old for us: no common cipher or version (releases up to 7.6), or a certificate with a weak
+    /// key (1024 bits, kept through upgrades), which a new one heals (`xe host-emergency-reset-server-certificate`, or an
+    /// own one).
+    #[must_use]
+    pub fn is_tls_outdated(&self) -> bool {
+        use rustls::{AlertDescription, CertificateError, Error as Tls};
+        let Self::Tls { source, .. } = self else { return false };
+        let Some(error) = source.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) else { return false };
+        matches!(
+            error,
+            Tls::PeerIncompatible(_)
+                | Tls::AlertReceived(
+                    AlertDescription::HandshakeFailure
+                        | AlertDescription::ProtocolVersion
+                        | AlertDescription::InsufficientSecurity
+                )
+                | Tls::InvalidCertificate(CertificateError::BadSignature)
+        )
+    }
+
     /// It may pass by itself: worth another try after a pause.
     #[must_use]
     pub fn is_transient(&self) -> bool {

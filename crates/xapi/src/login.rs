@@ -76,7 +76,7 @@ impl Account {
 
     async fn ask(&self, channel: &Channel) -> Result<Session, Refusal> {
         const METHOD: &str = "session.login_with_password";
-        let patience = self.options.timeouts.call;
+        let patience = self.options.timeouts.login;
         let password = self.password.expose_secret();
         let full = params![self.user, password, "1.0", self.options.originator];
         let reply = match channel.call(METHOD, &full, None, patience).await {

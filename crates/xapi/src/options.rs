@@ -24,6 +24,8 @@ impl Default for Options {
 pub struct Timeouts {
     /// A TCP connection, and then the TLS handshake, each.
     pub connect: Duration,
+    /// The answer to a login; a wrong password takes the pool 5 s.
+    pub login: Duration,
     /// The answer to a call. Storage calls hold their locks for minutes.
     pub call: Duration,
     /// The head of the answer to a bulk request.
@@ -42,12 +44,13 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
+            login: Duration::from_secs(60),
             call: Duration::from_secs(15 * 60),
             head: Duration::from_secs(30 * 60),
             quiet: Duration::from_secs(15 * 60),
             cancel: Duration::from_secs(2 * 60),
             verdict: Duration::from_secs(10),
-            outage: Duration::from_secs(60),
+            outage: Duration::from_secs(2 * 60),
         }
     }
 }

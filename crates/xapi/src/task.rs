@@ -66,7 +66,14 @@ impl Task {
                 if let Err(error) = self.cancel().await {
                     tracing::warn!(task = %self.task, %error, "cancel not heard");
                 }
-                self.ended_soon(self.pool.options().timeouts.cancel).await?
+                match self.ended_soon(self.pool.options().timeouts.cancel).await {
+                    // it does not mind us: it goes when it ends
+                    Err(Error::Cancelled) => {
+                        self.destroy().await;
+                        return Err(Error::Cancelled);
+                    }
+                    other => other?,
+                }
             }
         };
         self.destroy().await;
@@ -125,9 +132,14 @@ impl Task {
     ///
     /// The pool refuses some streams without a word on the wire, or with a page that says less than the task.
     pub async fn explain(&self, cause: Error) -> Error {
-        // whatever else went wrong, the pool has not heard of it, and the task will say nothing
-        let told = cause.is_connection() || matches!(cause, Error::Http { .. });
-        let patience = if told { self.pool.options().timeouts.verdict } else { Duration::ZERO };
+        let verdict = self.pool.options().timeouts.verdict;
+        let patience = match &cause {
+            // the task fails before the page is written, if it fails at all
+            Error::Http { .. } => verdict.min(POLL),
+            cause if cause.is_connection() => verdict,
+            // the pool has not heard of whatever else went wrong, and the task will say nothing
+            _ => Duration::ZERO,
+        };
         let begin = Instant::now();
         let verdict = loop {
             match self.record().await {
@@ -169,7 +181,8 @@ impl Task {
                     }
                 }
                 Ok(None) => away_since = None,
-                Err(error) if error.is_connection() => {
+                // a pool that restarts refuses connections, then logins, then some calls
+                Err(error) if error.is_transient() => {
                     let since = *away_since.get_or_insert_with(Instant::now);
                     if since.elapsed() > self.pool.options().timeouts.outage {
                         return Err(error);

@@ -85,9 +85,7 @@ impl From<storage::Error> for ApiError {
             storage::Error::Shrink { .. } | storage::Error::OutOfRange { .. } => {
                 ApiError::driver(79, "VDI Invalid size", &error.to_string())
             }
-            storage::Error::Image { .. } | storage::Error::Io(_) => {
-                ApiError::driver(200, "EIO", &error.to_string())
-            }
+            storage::Error::Image { .. } | storage::Error::Io(_) => ApiError::driver(200, "EIO", &error.to_string()),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     config::{Config, SrConfig, SrKind},
     error::ApiError,
     model::{Class, Db, NULL_REF, Ref, Tables, Value},
+    ops,
     storage::{Capacity, Storage},
     world::HostAddress,
 };
@@ -34,14 +35,16 @@ pub(crate) fn pool(
     let now = clock.now();
     let mut srs = Vec::new();
     let seeded = db.write(|t| {
-        let networks: Vec<Ref> = config.networks.iter().map(|network| network_of(t, &network.name, &network.bridge)).collect();
+        let networks: Vec<Ref> =
+            config.networks.iter().map(|network| network_of(t, &network.name, &network.bridge)).collect();
         let hosts: Vec<Ref> =
             (0..config.hosts.len()).map(|at| hosts::create(t, config, at, &addresses[at], &networks, now)).collect();
         for (at, sr) in config.srs.iter().enumerate() {
             srs.push((sr_of(t, sr, &hosts), at));
         }
         storage_managers(t);
-        let default_sr = srs.iter().find(|(_, at)| config.srs[*at].default).map_or_else(Ref::null, |(sr, _)| sr.clone());
+        let default_sr =
+            srs.iter().find(|(_, at)| config.srs[*at].default).map_or_else(Ref::null, |(sr, _)| sr.clone());
         for host in &hosts {
             t.set(host, "suspend_image_sr", &default_sr);
             t.set(host, "crash_dump_sr", &default_sr);
@@ -78,7 +81,12 @@ fn pool_of(t: &mut Tables, master: &Ref, default_sr: &Ref) -> Ref {
             ("ha_cluster_stack", Value::from("xhad")),
             (
                 "cpu_info",
-                Value::map([("vendor", "GenuineIntel"), ("cpu_count", "8"), ("socket_count", "1"), ("features_hvm", "")]),
+                Value::map([
+                    ("vendor", "GenuineIntel"),
+                    ("cpu_count", "8"),
+                    ("socket_count", "1"),
+                    ("features_hvm", ""),
+                ]),
             ),
         ],
     )
@@ -108,7 +116,7 @@ fn sr_of(t: &mut Tables, described: &SrConfig, hosts: &[Ref]) -> Ref {
             ("content_type", Value::from(if is_iso { "iso" } else { "user" })),
             ("shared", Value::Bool(shared)),
             ("physical_size", Value::Int(i64::try_from(described.capacity_bytes).unwrap_or(i64::MAX))),
-            ("allowed_operations", Value::texts(sr_operations(is_iso))),
+            ("allowed_operations", Value::texts(ops::sr::operations(is_iso))),
         ],
     );
     for (_, host) in hosts.iter().enumerate().filter(|(at, _)| described.seen_by(*at)) {
@@ -128,14 +136,6 @@ fn sr_of(t: &mut Tables, described: &SrConfig, hosts: &[Ref]) -> Ref {
         );
     }
     sr
-}
-
-fn sr_operations(is_iso: bool) -> Vec<&'static str> {
-    let mut operations = vec!["scan", "update", "plug", "unplug", "forget", "vdi_introduce"];
-    if !is_iso {
-        operations.extend(["vdi_create", "vdi_destroy", "vdi_clone", "vdi_snapshot", "vdi_resize", "vdi_mirror", "destroy"]);
-    }
-    operations
 }
 
 fn isos(t: &mut Tables, storage: &Storage, sr: &Ref, sr_uuid: &str, names: &[String]) -> Result<(), ApiError> {
@@ -163,8 +163,18 @@ fn isos(t: &mut Tables, storage: &Storage, sr: &Ref, sr_uuid: &str, names: &[Str
 
 fn storage_managers(t: &mut Tables) {
     const FEATURES: &[&str] = &[
-        "VDI_CREATE", "VDI_DELETE", "VDI_ATTACH", "VDI_DETACH", "VDI_CLONE", "VDI_SNAPSHOT", "VDI_RESIZE", "VDI_MIRROR",
-        "VDI_UPDATE", "SR_PROBE", "SR_UPDATE", "SR_SUPPORTS_LOCAL_CACHING",
+        "VDI_CREATE",
+        "VDI_DELETE",
+        "VDI_ATTACH",
+        "VDI_DETACH",
+        "VDI_CLONE",
+        "VDI_SNAPSHOT",
+        "VDI_RESIZE",
+        "VDI_MIRROR",
+        "VDI_UPDATE",
+        "SR_PROBE",
+        "SR_UPDATE",
+        "SR_SUPPORTS_LOCAL_CACHING",
     ];
     for (kind, name) in [("ext", "Local EXT3 VHD"), ("nfs", "NFS VHD"), ("lvm", "Local VHD on LVM"), ("iso", "ISO")] {
         let features: &[&str] = if kind == "iso" { &["VDI_ATTACH", "VDI_DETACH"] } else { FEATURES };

@@ -83,9 +83,8 @@ impl World {
 
     pub(crate) fn sweep_sessions(&self) {
         let now = self.clock.now();
-        let over: Vec<Ref> = self.db.read(|t| {
-            t.all(Class::Session).into_iter().filter(|session| is_over(t, session, now)).collect()
-        });
+        let over: Vec<Ref> =
+            self.db.read(|t| t.all(Class::Session).into_iter().filter(|session| is_over(t, session, now)).collect());
         over.iter().for_each(|session| self.logout(session));
     }
 }

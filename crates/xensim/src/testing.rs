@@ -44,7 +44,8 @@ impl Bench {
             certificate_sha256: "AA:BB".to_owned(),
         };
         let world = World::new(config, storage, Faults::default(), vec![address(1), address(2)]).unwrap();
-        let described = VmConfig::new("vm").with_disk(DiskConfig::empty(DISK_BYTES)).with_disk(DiskConfig::empty(DISK_BYTES));
+        let described =
+            VmConfig::new("vm").with_disk(DiskConfig::empty(DISK_BYTES)).with_disk(DiskConfig::empty(DISK_BYTES));
         let (vm, _) = world.add_vm(&described, &[DISK_BYTES, DISK_BYTES]).unwrap();
         let session = Value::from(world.login("root", "xensim", "test").await.unwrap());
         Bench { world, session, vm, _dir: dir }

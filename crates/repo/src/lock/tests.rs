@@ -48,12 +48,19 @@ async fn an_exclusive_lock_refuses_us_and_we_leave_none() {
 async fn abandoned_locks_are_passed_over() {
     let (_dir, store, key) = store();
     foreign(&*store, &key, |file| file.pid = u32::MAX).await;
+    let restics = foreign(&*store, &key, |file| {
+        file.pid = u32::MAX;
+        file.username = "root".into();
+    })
+    .await;
     foreign(&*store, &key, |file| {
         file.hostname = "elsewhere".into();
         file.time = Timestamp::now() - jiff::SignedDuration::from_mins(31);
     })
     .await;
     Lock::take(store.clone(), key.clone()).await.unwrap();
+    let left = store.list(Name::Lock).await.unwrap();
+    assert_eq!(left.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [restics], "our own are cleared away");
     foreign(&*store, &key, |file| file.hostname = "elsewhere".into()).await;
     assert!(Lock::take(store.clone(), key.clone()).await.is_err());
 }

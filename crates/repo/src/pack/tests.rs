@@ -16,7 +16,8 @@ fn a_pack_is_laid_out_as_restic_wants_it() {
     let (mut file, entries) = pack.close(&key);
     assert_eq!(entries[2].offset, 9);
 
-    let (rest, len) = file.split_at_mut(file.len() - 4);
+    let end = file.len() - 4;
+    let (rest, len) = file.split_at_mut(end);
     let header_len = u32::from_le_bytes(len.try_into().expect("4 bytes")) as usize;
     let (body, header) = rest.split_at_mut(rest.len() - header_len);
     assert_eq!(body, b"firsttreezippedzipped tree");

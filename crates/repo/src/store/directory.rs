@@ -1,8 +1,8 @@
 //! A repository in a local (or mounted) directory, laid out as restic lays it out.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,9 @@ const TEMP_DIR: &str = "tmp";
 
 /// No file takes a day to write: older ones were left behind by a crash.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Files from this size on do not stay in the page cache.
+const EVICTED_BYTES: usize = 1 << 20;
 
 #[derive(Clone)]
 pub(crate) struct Directory {
@@ -140,12 +143,14 @@ impl Store for Directory {
     async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
         let path = self.path(name);
         work::block(move || {
-            let file = open(&path, name)?;
-            let mut content = vec![0; len];
-            file.read_exact_at(&mut content, offset).map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => Error::damaged(name.to_string(), "it is cut off"),
-                _ => Error::io(&path, error),
-            })?;
+            let mut file = open(&path, name)?;
+            let mut content = Vec::with_capacity(len);
+            file.seek(SeekFrom::Start(offset))
+                .and_then(|_| file.take(len as u64).read_to_end(&mut content))
+                .map_err(|error| Error::io(&path, error))?;
+            if content.len() < len {
+                return Err(Error::damaged(name.to_string(), "it is cut off"));
+            }
             Ok(content)
         })
         .await?
@@ -194,6 +199,10 @@ fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()?;
+    if content.len() >= EVICTED_BYTES {
+        // A backup is not read soon: don't let it push out of memory what is. If the system refuses, so be it.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    }
     let len = file.metadata()?.len();
     if len != content.len() as u64 {
         return Err(io::Error::other(format!("{len} bytes were stored of {}", content.len())));

@@ -1,1 +1,80 @@
+//! A store that fails when a test wants it to.
 
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Directory, Kind, Name, Store};
+use crate::{Error, Result};
+
+/// What happens at the change (write or removal) that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails with this error, all others succeed.
+    Once(io::ErrorKind),
+    /// It fails and everything after it: as if the process had been killed, or the machine had died.
+    Dead,
+}
+
+pub(crate) struct Faulty {
+    directory: Directory,
+    changes: AtomicUsize,
+    at: usize,
+    fault: Fault,
+}
+
+impl Faulty {
+    pub(crate) fn new(dir: &Path, at: usize, fault: Fault) -> Arc<Self> {
+        Arc::new(Faulty { directory: Directory::new(dir), changes: AtomicUsize::new(0), at, fault })
+    }
+
+    /// Changes that were asked for.
+    pub(crate) fn changes(&self) -> usize {
+        self.changes.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, name: Name) -> Result<()> {
+        let number = self.changes.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new("faulty").join(name.to_string());
+        match self.fault {
+            Fault::Once(kind) if number == self.at => Err(Error::io(&path, kind.into())),
+            Fault::Dead if number >= self.at => Err(Error::io(&path, io::Error::other("dead"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn put(&self, name: Name, content: Bytes) -> Result<()> {
+        self.change(name)?;
+        self.directory.put(name, content).await
+    }
+
+    async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes> {
+        self.directory.get(name, max_bytes).await
+    }
+
+    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+        self.directory.get_range(name, offset, len).await
+    }
+
+    async fn list(&self, kind: Kind) -> Result<Vec<(crate::id::Id, u64)>> {
+        self.directory.list(kind).await
+    }
+
+    async fn remove(&self, name: Name) -> Result<()> {
+        self.change(name)?;
+        self.directory.remove(name).await
+    }
+
+    fn remove_now(&self, name: Name) {
+        if self.change(name).is_ok() {
+            self.directory.remove_now(name);
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl MapBuilder {
             let alike = |chunks: u64| {
                 let end = (next + chunks).min(self.layout.chunks());
                 let same_end = end < base.layout().chunks().min(self.layout.chunks()) || *base.layout() == self.layout;
-                (next % chunks == 0 && next + count >= end && same_end).then_some(end - next)
+                (next.is_multiple_of(chunks) && next + count >= end && same_end).then_some(end - next)
             };
             if let Some(taken) = alike(REGION_CHUNKS) {
                 self.regions.push(base.region_tree(next / REGION_CHUNKS)?);

@@ -14,6 +14,8 @@ use utoipa::{Modify, OpenApi};
     servers((url = "/api/v1")),
     security(("token" = [])),
     modifiers(&Token),
+    // Named in parameters alone, where nobody else brings them in.
+    components(schemas(xenkeep_api::JobKind, xenkeep_api::JobState)),
     tags(
         (name = "clients", description = "Pools that are backed up"),
         (name = "datastores", description = "Where backups lie"),

@@ -109,8 +109,7 @@ impl Pool {
             "SR": new.sr,
             "name_label": new.name_label,
             "name_description": new.name_description,
-            // text, as JSON numbers lose the low bits of large sizes in some readers
-            "virtual_size": new.virtual_size_bytes.to_string(),
+            "virtual_size": new.virtual_size_bytes,
             "type": "user",
             "sharable": false,
             "read_only": false,

@@ -56,3 +56,14 @@ fn travels_through_io_errors() {
     let foreign = Error::from_io(io::Error::from(io::ErrorKind::BrokenPipe), "a:1");
     assert!(matches!(foreign, Error::Lost { .. }) && foreign.is_connection());
 }
+
+#[test]
+fn knows_tls_that_is_too_old() {
+    use rustls::{AlertDescription, CertificateError, Error as Tls};
+    let of = |error: Tls| Error::Tls { address: "a:1".into(), source: io::Error::other(error) }.is_tls_outdated();
+    assert!(of(Tls::AlertReceived(AlertDescription::HandshakeFailure)));
+    assert!(of(Tls::InvalidCertificate(CertificateError::BadSignature)));
+    assert!(!of(Tls::AlertReceived(AlertDescription::InternalError)));
+    assert!(!of(Tls::DecryptError));
+    assert!(!Error::Tls { address: "a:1".into(), source: io::Error::other("late") }.is_tls_outdated());
+}

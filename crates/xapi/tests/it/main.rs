@@ -4,6 +4,9 @@
 mod calls;
 mod fake;
 mod login;
+mod pool;
+mod pool_fails;
+mod sim;
 mod stream;
 mod task;
 mod tls;

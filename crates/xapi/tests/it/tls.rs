@@ -1,11 +1,13 @@
 //! Pinned certificates.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use serde_json::json;
-use xapi::{Endpoint, Error, Pool, Tls, params};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use xapi::{Endpoint, Error, Options, Pool, Timeouts, Tls, params};
 
 use crate::fake::{Fake, Identity, Reply};
 
@@ -75,7 +77,11 @@ async fn whoever_has_the_certificate_but_not_its_key_is_refused() {
 #[tokio::test]
 async fn clear_text_behind_a_tls_port_is_told() {
     let host = Fake::plain(|_| Reply::Usual).await;
-    let error = login(&host, Tls::FirstContact).await.unwrap_err();
+    // both sides wait for the other one to speak
+    let timeouts = Timeouts { connect: Duration::from_secs(1), ..Timeouts::default() };
+    let endpoint = Endpoint { address: host.address.clone(), tls: Tls::FirstContact };
+    let options = Options { timeouts, ..Options::default() };
+    let error = Pool::login_with(endpoint, "root", &"secret".to_string().into(), options).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
 }
 
@@ -101,4 +107,22 @@ async fn certificates_of_hosts_are_learned_over_the_session() {
     assert_eq!(known[&"OpaqueRef:a".into()], [a.fingerprint()]);
     assert_eq!(known[&"OpaqueRef:b".into()], [b.fingerprint()]);
     pool.run("VM.get_uuid", params![]).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_host_that_is_too_old_is_told() {
+    // what 7.6 and older answer to all that rustls offers: alert, fatal, handshake_failure
+    const REFUSAL: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let host = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.read_exact(&mut [0; 64]).await.unwrap();
+        socket.write_all(&REFUSAL).await.unwrap();
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    let endpoint = Endpoint { address, tls: Tls::FirstContact };
+    let error = Pool::login(endpoint, "root", &"secret".to_string().into()).await.unwrap_err();
+    assert!(error.is_tls_outdated(), "{error:?}");
+    host.abort();
 }

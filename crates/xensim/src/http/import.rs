@@ -144,6 +144,7 @@ impl Receiver<'_> {
     async fn receive(&mut self, incoming: &mut Incoming<'_>, builder: &mut Builder<'_>) -> Result<(), ApiError> {
         let opened = Reader::open(&mut *incoming).await;
         let reader = match opened {
+            Ok(reader) if self.request.flag("force") => reader.with_gap_rule(GapRule::OfArchive).ignoring_checksums(),
             Ok(reader) => reader.with_gap_rule(GapRule::OfArchive),
             Err(error) => return Err(read_error(error, incoming)),
         };

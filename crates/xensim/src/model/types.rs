@@ -49,10 +49,7 @@ impl Type {
                 "record" => Type::Record(inner.to_owned()),
                 "map" => {
                     let at = map_comma(inner).expect("the tables are our own: map<KEY, VALUE>");
-                    Type::Map(
-                        Box::new(Type::parse(inner[..at].trim())),
-                        Box::new(Type::parse(inner[at + 1..].trim())),
-                    )
+                    Type::Map(Box::new(Type::parse(inner[..at].trim())), Box::new(Type::parse(inner[at + 1..].trim())))
                 }
                 other => unreachable!("the tables are our own: {other}"),
             };

@@ -50,7 +50,9 @@ fn create(ctx: &Ctx, args: &Args) -> Reply {
 
 fn records(t: &Tables, wanted: impl Fn(&Ref) -> bool) -> Value {
     let found = t.all(Class::Message).into_iter().filter(|message| wanted(message));
-    Value::Map(found.filter_map(|message| Some((message.to_string(), Value::Map(t.record(&message)?)))).collect::<Map>())
+    Value::Map(
+        found.filter_map(|message| Some((message.to_string(), Value::Map(t.record(&message)?)))).collect::<Map>(),
+    )
 }
 
 fn date(args: &Args, at: usize) -> i64 {

@@ -4,7 +4,7 @@ use super::Entry;
 use crate::{
     error::ApiError,
     model::{Class, Value},
-    rpc::{Args, Ctx, Handler, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
 };
 
 pub(super) const CALLS: &[Entry] = &[
@@ -16,10 +16,12 @@ pub(super) const CALLS: &[Entry] = &[
 ];
 
 fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let mut record = args.map(0);
-    check_record(Class::Network, &record)?;
+    let mut record = checked_record(Class::Network, &args.map(0))?;
     record.retain(|name, _| {
-        matches!(name.as_str(), "name_label" | "name_description" | "MTU" | "other_config" | "bridge" | "managed" | "tags")
+        matches!(
+            name.as_str(),
+            "name_label" | "name_description" | "MTU" | "other_config" | "bridge" | "managed" | "tags"
+        )
     });
     ctx.world.db.write(|t| {
         if record.get("bridge").and_then(Value::as_str).unwrap_or_default().is_empty() {

@@ -4,11 +4,13 @@ use super::Entry;
 use crate::{
     error::ApiError,
     model::{Class, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
+    storage::Capacity,
     world::World,
 };
 
 pub(super) const CALLS: &[Entry] = &[
+    (Class::Sr, "create", Handler::Now(create)),
     (Class::Sr, "scan", Handler::Now(scan)),
     (Class::Sr, "update", Handler::Now(update)),
     (Class::Sr, "get_supported_types", Handler::Now(get_supported_types)),
@@ -55,6 +57,58 @@ pub(super) fn account(world: &World, sr: &Ref) {
             t.set(sr, "virtual_allocation", number(usage.virtual_bytes));
         });
     }
+}
+
+/// Makes an SR of its own space, plugged into the host, or into all hosts when it is shared.
+fn create(ctx: &Ctx, args: &Args) -> Reply {
+    const DEFAULT_BYTES: i64 = 50 << 30;
+    let (host, kind, shared) = (args.reference(0), args.text(5), args.truth(7));
+    ctx.need(Class::Host, &host)?;
+    let known = ctx.world.db.read(|t| t.all(Class::Sm).iter().any(|sm| t.str(sm, "type") == kind));
+    if !known {
+        return Err(ApiError::new("SR_UNKNOWN_DRIVER", [kind]));
+    }
+    let size = if args.int(2) > 0 { args.int(2) } else { DEFAULT_BYTES };
+    let uuid = uuid::Uuid::new_v4().to_string();
+    ctx.world.storage.add_sr(&uuid, Capacity { bytes: size.unsigned_abs(), thick: kind == "lvm" })?;
+    let content_type = if kind == "iso" { "iso".to_owned() } else { args.text(6) };
+    let hosts = if shared { ctx.world.hosts.clone() } else { vec![host] };
+    Ok(ctx.world.db.write(|t| {
+        let sr = t.create(
+            Class::Sr,
+            [
+                ("uuid", Value::from(&uuid)),
+                ("name_label", args.value(3)),
+                ("name_description", args.value(4)),
+                ("type", Value::from(kind.as_str())),
+                ("content_type", Value::from(content_type)),
+                ("shared", Value::Bool(shared)),
+                ("sm_config", Value::Map(args.map(8))),
+                ("physical_size", Value::Int(size)),
+                ("allowed_operations", Value::texts(operations(kind == "iso"))),
+            ],
+        );
+        for host in &hosts {
+            let fields = [
+                ("host", Value::from(host)),
+                ("SR", Value::from(&sr)),
+                ("device_config", args.value(1)),
+                ("currently_attached", Value::Bool(true)),
+            ];
+            t.create(Class::Pbd, fields);
+        }
+        Value::from(sr)
+    }))
+}
+
+/// What an SR allows.
+pub(crate) fn operations(is_iso: bool) -> Vec<&'static str> {
+    let mut operations = vec!["scan", "update", "plug", "unplug", "forget", "vdi_introduce"];
+    if !is_iso {
+        let more = ["vdi_create", "vdi_destroy", "vdi_clone", "vdi_snapshot", "vdi_resize", "vdi_mirror", "destroy"];
+        operations.extend(more);
+    }
+    operations
 }
 
 fn scan(ctx: &Ctx, args: &Args) -> Reply {
@@ -106,8 +160,7 @@ fn destroy(ctx: &Ctx, args: &Args) -> Reply {
 }
 
 fn create_pbd(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Pbd, &record)?;
+    let record = checked_record(Class::Pbd, &args.map(0))?;
     let (host, sr) = (Args::field_reference(&record, "host"), Args::field_reference(&record, "SR"));
     ctx.need(Class::Host, &host)?;
     ctx.need(Class::Sr, &sr)?;
@@ -134,9 +187,9 @@ fn unplug(ctx: &Ctx, args: &Args) -> Reply {
         let (sr, host) = (t.reference(&pbd, "SR"), t.reference(&pbd, "host"));
         let mut disks = t.references(&sr, "VDIs").into_iter();
         let in_use = disks.find(|vdi| {
-            t.references(vdi, "VBDs")
-                .iter()
-                .any(|vbd| t.bool(vbd, "currently_attached") && t.reference(&t.reference(vbd, "VM"), "resident_on") == host)
+            t.references(vdi, "VBDs").iter().any(|vbd| {
+                t.bool(vbd, "currently_attached") && t.reference(&t.reference(vbd, "VM"), "resident_on") == host
+            })
         });
         if let Some(vdi) = in_use {
             return Err(ApiError::new("VDI_IN_USE", [vdi.as_str(), "PBD.unplug"]));

@@ -4,7 +4,7 @@ use super::{Entry, allowed};
 use crate::{
     error::ApiError,
     model::{Class, Map, NULL_REF, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
     world::World,
 };
 
@@ -24,8 +24,7 @@ pub(super) const CALLS: &[Entry] = &[
 ];
 
 fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Vbd, &record)?;
+    let record = checked_record(Class::Vbd, &args.map(0))?;
     ctx.world.db.write(|t| create_from(t, &record)).map(Value::from)
 }
 
@@ -47,7 +46,15 @@ pub fn create_from(t: &mut Tables, record: &Map) -> Result<Ref, ApiError> {
     let wanted = record.get("userdevice").and_then(Value::as_str).unwrap_or("autodetect");
     let position = choose_position(t, &vm, wanted)?;
     let taken = [
-        "VM", "VDI", "bootable", "mode", "type", "unpluggable", "empty", "other_config", "qos_algorithm_type",
+        "VM",
+        "VDI",
+        "bootable",
+        "mode",
+        "type",
+        "unpluggable",
+        "empty",
+        "other_config",
+        "qos_algorithm_type",
         "qos_algorithm_params",
     ];
     let mut fields: Map = record
@@ -79,7 +86,8 @@ fn choose_position(t: &Tables, vm: &Ref, wanted: &str) -> Result<String, ApiErro
 }
 
 fn position_number(text: &str) -> Option<usize> {
-    if let Some(letter) = text.strip_prefix("xvd").or_else(|| text.strip_prefix("hd")).or_else(|| text.strip_prefix("sd"))
+    if let Some(letter) =
+        text.strip_prefix("xvd").or_else(|| text.strip_prefix("hd")).or_else(|| text.strip_prefix("sd"))
     {
         let mut letters = letter.bytes();
         return match (letters.next(), letters.next()) {

@@ -1,21 +1,28 @@
 //! Virtual disks: their objects, and what stands behind them in the storage.
 
+mod copy;
+
+pub use self::copy::{Operation, copy_of};
+
 use super::{Entry, allowed, sr};
 use crate::{
     error::ApiError,
     fault::FaultKind,
     model::{Class, Map, NULL_REF, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Later, Reply, check_record},
-    storage::{self, Buried, Storage},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
+    storage::Buried,
     world::World,
 };
+
+/// What disks are rounded up to on an SR that says nothing else.
+const VHD_BLOCK_BYTES: u64 = 2 << 20;
 
 pub(super) const CALLS: &[Entry] = &[
     (Class::Vdi, "create", Handler::Now(create)),
     (Class::Vdi, "destroy", Handler::Now(destroy_call)),
     (Class::Vdi, "snapshot", Handler::Now(snapshot)),
     (Class::Vdi, "clone", Handler::Now(clone)),
-    (Class::Vdi, "copy", Handler::Later(copy)),
+    (Class::Vdi, "copy", Handler::Later(copy::copy)),
     (Class::Vdi, "resize", Handler::Now(resize)),
     (Class::Vdi, "resize_online", Handler::Now(resize_online)),
     (Class::Vdi, "forget", Handler::Now(forget)),
@@ -28,8 +35,7 @@ pub(super) const CALLS: &[Entry] = &[
 ];
 
 fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Vdi, &record)?;
+    let record = checked_record(Class::Vdi, &args.map(0))?;
     create_from(&ctx.world, &record).map(Value::from)
 }
 
@@ -40,10 +46,22 @@ pub fn create_from(world: &World, record: &Map) -> Result<Ref, ApiError> {
     let wanted = record.get("virtual_size").and_then(Value::as_int).unwrap_or_default();
     let size = rounded(world, &sr, wanted)?;
     let taken = [
-        "name_label", "name_description", "SR", "type", "sharable", "read_only", "other_config", "xenstore_data",
-        "sm_config", "tags",
+        "name_label",
+        "name_description",
+        "SR",
+        "type",
+        "sharable",
+        "read_only",
+        "other_config",
+        "xenstore_data",
+        "sm_config",
+        "tags",
     ];
-    let mut fields: Map = record.iter().filter(|(name, _)| taken.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let mut fields: Map = record
+        .iter()
+        .filter(|(name, _)| taken.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     let uuid = uuid::Uuid::new_v4().to_string();
     fields.insert("uuid".to_owned(), Value::from(&uuid));
     fields.insert("location".to_owned(), Value::from(&uuid));
@@ -93,7 +111,7 @@ fn rounded(world: &World, sr: &Ref, wanted: i64) -> Result<i64, ApiError> {
     if wanted <= 0 {
         return Err(too_odd());
     }
-    let step = world.sr_configs.get(sr).map_or(1, |at| world.config.srs[*at].rounding_bytes.max(1));
+    let step = world.sr_configs.get(sr).map_or(VHD_BLOCK_BYTES, |at| world.config.srs[*at].rounding_bytes.max(1));
     let step = i64::try_from(step).unwrap_or(1);
     wanted.checked_add(step - 1).map(|size| size / step * step).ok_or_else(too_odd)
 }
@@ -190,11 +208,8 @@ pub fn snapshot_of(world: &World, vdi: &Ref, time: i64) -> Result<Ref, ApiError>
     if world.faults.strike(FaultKind::SrFullSnapshot).is_some() {
         return Err(ApiError::storage_full());
     }
-    let extra = [
-        ("is_a_snapshot", Value::Bool(true)),
-        ("snapshot_of", Value::from(vdi)),
-        ("snapshot_time", Value::Date(time)),
-    ];
+    let extra =
+        [("is_a_snapshot", Value::Bool(true)), ("snapshot_of", Value::from(vdi)), ("snapshot_time", Value::Date(time))];
     twin(world, vdi, extra)
 }
 
@@ -206,8 +221,11 @@ fn clone(ctx: &Ctx, args: &Args) -> Reply {
 
 /// Makes a disk of its own that starts as what another holds now, on the same SR, without copying.
 pub fn clone_of(world: &World, vdi: &Ref) -> Result<Ref, ApiError> {
-    let extra =
-        [("is_a_snapshot", Value::Bool(false)), ("snapshot_of", Value::from(NULL_REF)), ("snapshot_time", Value::Date(0))];
+    let extra = [
+        ("is_a_snapshot", Value::Bool(false)),
+        ("snapshot_of", Value::from(NULL_REF)),
+        ("snapshot_time", Value::Date(0)),
+    ];
     twin(world, vdi, extra)
 }
 
@@ -226,8 +244,17 @@ fn twin<const N: usize>(world: &World, vdi: &Ref, extra: [(&str, Value); N]) -> 
 /// What a snapshot, clone or copy takes over from its original.
 fn copied_fields(t: &Tables, vdi: &Ref, sr: &Ref, uuid: &str) -> Map {
     let taken = [
-        "name_label", "name_description", "virtual_size", "type", "sharable", "read_only", "other_config",
-        "xenstore_data", "on_boot", "tags", "allow_caching",
+        "name_label",
+        "name_description",
+        "virtual_size",
+        "type",
+        "sharable",
+        "read_only",
+        "other_config",
+        "xenstore_data",
+        "on_boot",
+        "tags",
+        "allow_caching",
     ];
     let record = t.record(vdi).unwrap_or_default();
     let mut fields: Map = record.into_iter().filter(|(name, _)| taken.contains(&name.as_str())).collect();
@@ -235,75 +262,6 @@ fn copied_fields(t: &Tables, vdi: &Ref, sr: &Ref, uuid: &str) -> Map {
     fields.insert("location".to_owned(), Value::from(uuid));
     fields.insert("SR".to_owned(), Value::from(sr));
     fields
-}
-
-fn copy(ctx: Ctx, args: Args) -> Later {
-    Box::pin(async move {
-        let (vdi, mut sr, into) = (args.reference(0), args.reference(1), args.reference(3));
-        ctx.world.db.read(|t| check_idle(t, &vdi, "copy"))?;
-        if sr.is_null() {
-            sr = ctx.world.db.read(|t| t.reference(&into, "SR"));
-        }
-        let operation = Operation::begin(&ctx.world, &vdi, "copy", &ctx.task);
-        let copied = if into.is_null() {
-            copy_of(&ctx.world, &vdi, &sr).await
-        } else {
-            copy_into(&ctx.world, &vdi, &into).await
-        };
-        drop(operation);
-        copied.map(Value::from)
-    })
-}
-
-/// Makes a full copy of a disk on an SR.
-pub async fn copy_of(world: &World, vdi: &Ref, sr: &Ref) -> Result<Ref, ApiError> {
-    let (from, sr_uuid) = world.db.read(|t| {
-        sr::check_usable(t, sr)?;
-        Ok::<_, ApiError>((t.str(vdi, "uuid"), t.str(sr, "uuid")))
-    })?;
-    let uuid = uuid::Uuid::new_v4().to_string();
-    let (storage, to) = (world.storage.clone(), uuid.clone());
-    blocking(move || storage.copy(&from, &to, &sr_uuid)).await??;
-    let fields = world.db.read(|t| copied_fields(t, vdi, sr, &uuid));
-    Ok(add(world, &fields))
-}
-
-async fn copy_into(world: &World, vdi: &Ref, into: &Ref) -> Result<Ref, ApiError> {
-    world.db.read(|t| {
-        check_idle(t, into, "copy")?;
-        if t.bool(into, "read_only") || t.bool(into, "is_a_snapshot") {
-            return Err(ApiError::new("VDI_READONLY", [into]));
-        }
-        let size = t.int(vdi, "virtual_size");
-        if t.int(into, "virtual_size") < size {
-            return Err(ApiError::new("VDI_TOO_SMALL", [into.to_string(), size.to_string()]));
-        }
-        Ok::<_, ApiError>(())
-    })?;
-    let (from, to) = world.db.read(|t| (t.str(vdi, "uuid"), t.str(into, "uuid")));
-    let storage = world.storage.clone();
-    blocking(move || overwrite(&storage, &from, &to)).await??;
-    account(world, into);
-    Ok(into.clone())
-}
-
-/// Gives one disk the content of another that is no bigger.
-fn overwrite(storage: &Storage, from: &str, to: &str) -> Result<(), storage::Error> {
-    const PIECE_BYTES: u64 = 1 << 20;
-    let reader = storage.reader(from)?;
-    storage.zero(to, 0, storage.size_bytes(to)?)?;
-    let mut position = 0;
-    while let Some(run) = reader.next_data(position, PIECE_BYTES) {
-        let mut piece = vec![0; usize::try_from(run.end - run.start).unwrap_or(0)];
-        reader.read(run.start, &mut piece)?;
-        storage.write(to, run.start, &piece)?;
-        position = run.end;
-    }
-    Ok(())
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(ApiError::internal)
 }
 
 fn resize(ctx: &Ctx, args: &Args) -> Reply {
@@ -368,26 +326,4 @@ fn data_destroy(ctx: &Ctx, args: &Args) -> Reply {
         }
         Err(ApiError::new("VDI_NO_CBT_METADATA", [&vdi]))
     })
-}
-
-/// An operation that a disk is busy with; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Operation {
-    world: World,
-    vdi: Ref,
-    task: Ref,
-}
-
-impl Operation {
-    /// Notes in the disk's `current_operations` what it is busy with.
-    pub fn begin(world: &World, vdi: &Ref, operation: &str, task: &Ref) -> Operation {
-        world.db.write(|t| t.map_insert(vdi, "current_operations", task.as_str(), operation));
-        Operation { world: world.clone(), vdi: vdi.clone(), task: task.clone() }
-    }
-}
-
-impl Drop for Operation {
-    fn drop(&mut self) {
-        self.world.db.write(|t| t.map_remove(&self.vdi, "current_operations", self.task.as_str()));
-    }
 }

@@ -6,7 +6,7 @@ use super::{Entry, allowed};
 use crate::{
     error::ApiError,
     model::{Class, Map, NULL_REF, Ref, Tables, Value},
-    rpc::{Args, Ctx, Handler, Reply, check_record},
+    rpc::{Args, Ctx, Handler, Reply, checked_record},
 };
 
 /// Interfaces that a machine can have.
@@ -35,8 +35,7 @@ pub fn mac_for(seed: &str, device: usize) -> String {
 }
 
 fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let record = args.map(0);
-    check_record(Class::Vif, &record)?;
+    let record = checked_record(Class::Vif, &args.map(0))?;
     ctx.world.db.write(|t| create_from(t, &record)).map(Value::from)
 }
 
@@ -54,8 +53,15 @@ pub fn create_from(t: &mut Tables, record: &Map) -> Result<Ref, ApiError> {
     let given = record.get("MAC").and_then(Value::as_str).unwrap_or_default();
     let (mac, made) = choose_mac(t, &vm, &device, given)?;
     let taken = [
-        "VM", "network", "MTU", "other_config", "qos_algorithm_type", "qos_algorithm_params", "locking_mode",
-        "ipv4_allowed", "ipv6_allowed",
+        "VM",
+        "network",
+        "MTU",
+        "other_config",
+        "qos_algorithm_type",
+        "qos_algorithm_params",
+        "locking_mode",
+        "ipv4_allowed",
+        "ipv6_allowed",
     ];
     let mut fields: Map = record
         .iter()

@@ -1,6 +1,6 @@
 //! Getters, setters and queries: the same for every class.
 
-use super::{Args, Ctx, Reply, args::check_record, filter, method::Target};
+use super::{Args, Ctx, Reply, args::checked_record, filter, method::Target};
 use crate::{
     error::ApiError,
     model::{Class, Field, Map, Ref, Schema, Tables, Value},
@@ -33,10 +33,7 @@ pub(super) fn answer(ctx: &Ctx, class: Class, target: Target, args: &Args) -> Re
         Target::GetByNameLabel => Ok(db.read(|t| Value::texts(t.by_name(class, &args.text(0))))),
         Target::Set(field) => write(ctx, class, field, args.value(1), &args.reference(0)),
         Target::AddTo(field) => add_to(ctx, class, field, args),
-        Target::RemoveFrom(field) => {
-            db.write(|t| t.map_remove(&args.reference(0), &field.name, &args.text(1)));
-            Ok(Value::Nil)
-        }
+        Target::RemoveFrom(field) => remove_from(ctx, class, field, args),
         Target::Add(field) => Ok(change_set(ctx, field, args, |members, value| {
             if !members.contains(&value) {
                 members.push(value);
@@ -58,7 +55,7 @@ fn write(ctx: &Ctx, class: Class, field: &Field, value: Value, this: &Ref) -> Re
 
 fn add_to(ctx: &Ctx, class: Class, field: &Field, args: &Args) -> Reply {
     let (this, key) = (args.reference(0), args.text(1));
-    ctx.world.db.write(|t| {
+    let added = ctx.world.db.write(|t| {
         if t.map(&this, &field.name).contains_key(&key) {
             let uuid = t.str(&this, "uuid");
             let params = [class.name().to_owned(), field.name.clone(), uuid, key];
@@ -66,7 +63,16 @@ fn add_to(ctx: &Ctx, class: Class, field: &Field, args: &Args) -> Reply {
         }
         t.map_insert(&this, &field.name, key, args.value(2));
         Ok(Value::Nil)
-    })
+    })?;
+    ops::written(ctx, class, &field.name, &this);
+    Ok(added)
+}
+
+fn remove_from(ctx: &Ctx, class: Class, field: &Field, args: &Args) -> Reply {
+    let this = args.reference(0);
+    ctx.world.db.write(|t| t.map_remove(&this, &field.name, &args.text(1)));
+    ops::written(ctx, class, &field.name, &this);
+    Ok(Value::Nil)
 }
 
 fn change_set(ctx: &Ctx, field: &Field, args: &Args, change: impl FnOnce(&mut Vec<Value>, Value)) -> Value {
@@ -96,8 +102,7 @@ pub(super) fn fall_back(ctx: &Ctx, class: Class, name: &str, args: &Args) -> Rep
         "get_record" => answer(ctx, class, Target::GetRecord, args),
         "get_by_uuid" => answer(ctx, class, Target::GetByUuid, args),
         "create" if def.generic.contains("create") => {
-            let record = args.map(0);
-            check_record(class, &record)?;
+            let record = checked_record(class, &args.map(0))?;
             Ok(Value::from(ctx.world.db.write(|t| t.create_from(class, &without_uuid(record)))))
         }
         "destroy" => {
@@ -113,8 +118,7 @@ pub(super) fn fall_back(ctx: &Ctx, class: Class, name: &str, args: &Args) -> Rep
                 return add_to(ctx, class, field, args);
             }
             if let Some(field) = field("remove_from_") {
-                ctx.world.db.write(|t| t.map_remove(&args.reference(0), &field.name, &args.text(1)));
-                return Ok(Value::Nil);
+                return remove_from(ctx, class, field, args);
             }
             if let Some(field) = field("add_") {
                 return Ok(change_set(ctx, field, args, |members, value| {

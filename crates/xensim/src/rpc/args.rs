@@ -2,7 +2,7 @@
 
 use crate::{
     error::ApiError,
-    model::{Class, Map, Param, Ref, Value},
+    model::{Access, Class, Map, Param, Ref, Schema, Value},
 };
 
 /// Arguments by position, the session left out. What a client left out is `None`.
@@ -20,12 +20,6 @@ impl Args {
             },
         });
         Ok(Args(taken.collect::<Result<_, _>>()?))
-    }
-
-    /// Any arguments, unchecked.
-    #[cfg(test)]
-    pub(crate) fn of(values: impl IntoIterator<Item = Value>) -> Args {
-        Args(values.into_iter().map(Some).collect())
     }
 
     fn get(&self, at: usize) -> Option<&Value> {
@@ -87,19 +81,23 @@ impl Args {
     }
 }
 
-/// Checks a constructor's record: fields that have no default must be there, and all must be of their types.
-pub(crate) fn check_record(class: Class, record: &Map) -> Result<(), ApiError> {
-    use crate::model::{Access, Schema};
+/// Checks a constructor's record: fields that have no default must be there, and all must be of their types, which they
+/// then have. What the class doesn't know is left out.
+pub(crate) fn checked_record(class: Class, record: &Map) -> Result<Map, ApiError> {
+    let mut checked = Map::new();
     for field in &Schema::get().class(class).fields {
-        match record.get(&field.name) {
-            None if field.access != Access::ReadOnly && field.default.is_none() => {
-                return Err(ApiError::internal(format!("Server_helpers.Dispatcher_FieldNotFound(\"{}\")", field.name)));
+        let needed = field.access != Access::ReadOnly;
+        match record.get(&field.name).map(|value| field.ty.coerce(value)) {
+            Some(Some(value)) => {
+                checked.insert(field.name.clone(), value);
             }
-            Some(value) if field.access != Access::ReadOnly && field.ty.coerce(value).is_none() => {
-                return Err(ApiError::new("FIELD_TYPE_ERROR", [&field.name]));
+            Some(None) if needed => return Err(ApiError::new("FIELD_TYPE_ERROR", [&field.name])),
+            None if needed && field.default.is_none() => {
+                let text = format!("Server_helpers.Dispatcher_FieldNotFound(\"{}\")", field.name);
+                return Err(ApiError::internal(text));
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(checked)
 }

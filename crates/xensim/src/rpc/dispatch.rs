@@ -65,7 +65,7 @@ pub(crate) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     if !ops::is_for_any_host(method.class, method.name) {
         check_master(world, host)?;
     }
-    let session = if method.is_sessionless() { Ref::null() } else { check_session(world, &session)? };
+    let session = if method.is_sessionless() { Ref::null() } else { check_session(world, &session, &method)? };
     if method.removed {
         return Err(ApiError::bare("MESSAGE_REMOVED"));
     }
@@ -105,8 +105,13 @@ fn check_master(world: &World, host: usize) -> Result<(), ApiError> {
     if host == 0 { Ok(()) } else { Err(ApiError::new("HOST_IS_SLAVE", [&world.addresses[0].address])) }
 }
 
-fn check_session(world: &World, session: &Value) -> Result<Ref, ApiError> {
-    world.authenticate(session.as_str().unwrap_or_default())
+fn check_session(world: &World, session: &Value, method: &Method) -> Result<Ref, ApiError> {
+    let session = world.authenticate(session.as_str().unwrap_or_default())?;
+    // Sessions that were opened past the pool's database are not in it.
+    if world.is_local(&session) && !ops::is_for_any_host(method.class, method.name) {
+        return Err(ApiError::session(session.as_str()));
+    }
+    Ok(session)
 }
 
 fn check_count(method: &Method, name: &str, received: usize, no_session: bool) -> Result<(), ApiError> {

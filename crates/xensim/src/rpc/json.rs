@@ -86,3 +86,61 @@ fn to_json(value: &Value) -> Json {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn calls_are_read() {
+        for (text, params) in [
+            (r#"{"method":"a.b","params":["s",1,1.5,null,true,[],{}],"id":0}"#, 7),
+            (r#"{"jsonrpc":"2.0","method":"a.b","params":[],"id":"x"}"#, 0),
+            (r#"{"jsonrpc":"2.0","method":"a.b","id":1}"#, 0),
+            (r#"{"jsonrpc":"2.0","method":"a.b","params":null,"id":1}"#, 0),
+            (r#"{"jsonrpc":"2.0","method":"a.b","params":{"k":"v"},"id":1}"#, 1),
+        ] {
+            let call = call(text.as_bytes()).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((call.method.as_str(), call.params.len()), ("a.b", params), "{text}");
+        }
+    }
+
+    #[test]
+    fn notifications_and_nonsense_are_refused() {
+        let deep = format!(r#"{{"method":"a.b","params":{}{},"id":1}}"#, "[".repeat(1000), "]".repeat(1000));
+        for text in [
+            r#"{"method":"a.b","params":[]}"#,
+            r#"{"method":"a.b","params":[],"id":null}"#,
+            r#"{"method":"a.b","id":1}"#,
+            r#"{"method":"a.b","params":{},"id":1}"#,
+            r#"{"method":1,"params":[],"id":1}"#,
+            r#"[{"method":"a.b","params":[],"id":1}]"#,
+            "",
+            "{",
+            &deep,
+        ] {
+            assert!(call(text.as_bytes()).is_none(), "{}", &text[..text.len().min(50)]);
+        }
+    }
+
+    #[test]
+    fn answers_have_the_version_of_their_call() {
+        let envelope = |version: &str| {
+            call(format!(r#"{{{version}"method":"a","params":[],"id":7}}"#).as_bytes()).unwrap().envelope
+        };
+        let refused = Err(ApiError::new("CODE", ["p"]));
+        for (version, result, answer) in [
+            ("", Ok(Value::Date(0)), r#"{"error":null,"id":7,"result":"19700101T00:00:00Z"}"#),
+            ("", refused.clone(), r#"{"error":["CODE","p"],"id":7,"result":null}"#),
+            (r#""jsonrpc":"2.0","#, Ok(Value::Nil), r#"{"id":7,"jsonrpc":"2.0","result":""}"#),
+            (
+                r#""jsonrpc":"2.0","#,
+                refused,
+                r#"{"error":{"code":1,"data":["p"],"message":"CODE"},"id":7,"jsonrpc":"2.0"}"#,
+            ),
+        ] {
+            assert_eq!(envelope(version).answer(&result), answer);
+        }
+    }
+}

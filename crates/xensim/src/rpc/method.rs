@@ -188,7 +188,9 @@ impl Method {
     pub(super) fn has_async(&self) -> bool {
         let by_class = !matches!(self.class, Class::Session | Class::Task | Class::Event | Class::Message);
         match self.target {
-            Target::Call(call) => by_class && !call.name.starts_with("get_all") && !call.name.starts_with("get_allowed"),
+            Target::Call(call) => {
+                by_class && !call.name.starts_with("get_all") && !call.name.starts_with("get_allowed")
+            }
             Target::Create | Target::Destroy => by_class,
             _ => false,
         }

@@ -15,7 +15,7 @@ mod method;
 mod tests;
 
 pub(crate) use self::{
-    args::{Args, check_record},
+    args::{Args, checked_record},
     dispatch::{Ctx, Handler, Later, Reply},
     event::EVENT_CALLS,
 };
@@ -29,7 +29,6 @@ pub(crate) use dispatch::call;
 pub(crate) fn methods() -> Vec<String> {
     method::all()
 }
-
 
 /// How a call is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +90,7 @@ async fn handle_xml(world: &World, host: usize, body: &[u8]) -> (RpcReply, bool)
         Err(error) if error.code == dispatch::NO_ASYNC => xml::fault(1, &error.params.join(" ")),
         Err(error) => {
             let words = std::iter::once(&error.code).chain(&error.params);
-            xml::response(&Value::map([
-                ("Status", Value::from("Failure")),
-                ("ErrorDescription", Value::texts(words)),
-            ]))
+            xml::response(&Value::map([("Status", Value::from("Failure")), ("ErrorDescription", Value::texts(words))]))
         }
     };
     (RpcReply { status: 200, content_type: "text/xml", headers: Vec::new(), body: text }, refused)

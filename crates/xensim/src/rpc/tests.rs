@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::Value as Json;
 
-use super::method::{self, Target};
+use super::{
+    Flavour, TELL_THUMBPRINT, handle,
+    method::{self, Target},
+};
 use crate::model::{Access, Class, Schema, Type};
 
 /// XAPI's machine-readable data model is not part of the project; where it lies beside the checkout, the model is judged by it.
@@ -152,4 +155,43 @@ fn names_have_aliases() {
     for name in ["VM.get_no_such", "VM", "vm.get_all", "", "_", "VM.set_uuid", "event.get_all"] {
         assert!(method::find(name).is_none(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn answers_come_in_their_envelopes() {
+    let bench = crate::testing::Bench::new().await;
+    let ask = |flavour: Flavour, host: usize, body: String| {
+        let world = bench.world.clone();
+        async move { handle(&world, host, flavour, Some("sha-256:master"), body.as_bytes()).await }
+    };
+    let xml = |method: &str, params: &str| {
+        format!("<methodCall><methodName>{method}</methodName><params>{params}</params></methodCall>")
+    };
+    let param = |text: &str| format!("<param><value>{text}</value></param>");
+    let session = bench.session.as_str().unwrap().to_owned();
+
+    let reply = ask(Flavour::Xml, 0, xml("pool.get_all", &param(&session))).await;
+    assert_eq!((reply.status, reply.content_type), (200, "text/xml"));
+    assert!(reply.body.contains("<name>Status</name><value>Success</value>"), "{}", reply.body);
+    let reply = ask(Flavour::Xml, 0, xml("pool.get_all", &param("OpaqueRef:x"))).await;
+    assert!(reply.body.contains("<value>Failure</value>") && reply.body.contains("<value>SESSION_INVALID</value>"));
+    let reply = ask(Flavour::Xml, 0, xml("system.listMethods", "")).await;
+    assert!(reply.body.contains("<param><value><array>"), "no envelope");
+    let reply = ask(Flavour::Xml, 0, xml("Async.VM.get_all", &param(&session))).await;
+    assert!(reply.body.contains("<fault>"), "{}", reply.body);
+    let reply = ask(Flavour::Xml, 0, xml("system.isAlive:x", &param("hello"))).await;
+    assert!(reply.body.contains("<value>hello</value>"), "{}", reply.body);
+    let reply = ask(Flavour::Xml, 0, "what?".to_owned()).await;
+    assert_eq!((reply.status, reply.content_type), (500, "text/html"));
+
+    let login = xml("session.login_with_password", &(param("root") + &param("x")));
+    let reply = ask(Flavour::Xml, 1, login).await;
+    assert_eq!(reply.headers, [(TELL_THUMBPRINT.to_owned(), "AA:BB".to_owned())]);
+    let login = r#"{"jsonrpc":"2.0","id":0,"method":"session.login_with_password","params":["root","x"]}"#;
+    let reply = ask(Flavour::Json, 1, login.to_owned()).await;
+    assert_eq!(reply.content_type, "application/json");
+    let body: Json = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(body["error"]["message"], "HOST_IS_SLAVE");
+    assert_eq!(body["error"]["data"][0], "192.0.2.1");
+    assert_eq!(ask(Flavour::Json, 0, "{}".to_owned()).await.status, 500);
 }

@@ -39,7 +39,11 @@ pub(super) fn fault(code: i64, message: &str) -> String {
     let value = Value::map([("faultCode", Value::Int(code)), ("faultString", Value::from(message))]);
     let mut text = String::from("<?xml version=\"1.0\"?><methodResponse><fault>");
     // Standard clients want a tagged number here.
-    text.push_str(&to_text(&value).replacen(&format!("<value>{code}</value>"), &format!("<value><int>{code}</int></value>"), 1));
+    text.push_str(&to_text(&value).replacen(
+        &format!("<value>{code}</value>"),
+        &format!("<value><int>{code}</int></value>"),
+        1,
+    ));
     text.push_str("</fault></methodResponse>");
     text
 }

@@ -14,10 +14,7 @@ fn values_are_written_as_xapi_does() {
         (Value::Bool(true), "<value><boolean>1</boolean></value>"),
         (Value::Date(0), "<value><dateTime.iso8601>19700101T00:00:00Z</dateTime.iso8601></value>"),
         (Value::Set(vec![]), "<value><array><data></data></array></value>"),
-        (
-            Value::map([("k", "v")]),
-            "<value><struct><member><name>k</name><value>v</value></member></struct></value>",
-        ),
+        (Value::map([("k", "v")]), "<value><struct><member><name>k</name><value>v</value></member></struct></value>"),
     ] {
         assert_eq!(to_text(&value), text);
     }

@@ -24,11 +24,7 @@ pub(super) fn create(
     let name = &config.hosts[at].name;
     let metrics = t.create(
         Class::HostMetrics,
-        [
-            ("memory_total", Value::Int(MEMORY_BYTES)),
-            ("live", Value::Bool(true)),
-            ("last_updated", Value::Date(now)),
-        ],
+        [("memory_total", Value::Int(MEMORY_BYTES)), ("live", Value::Bool(true)), ("last_updated", Value::Date(now))],
     );
     let host = t.create(
         Class::Host,

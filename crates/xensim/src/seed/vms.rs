@@ -52,9 +52,7 @@ impl World {
 
     fn sr_named(&self, name: Option<&str>) -> Result<Ref, ApiError> {
         self.db.read(|t| match name {
-            Some(name) => {
-                t.by_name(Class::Sr, name).into_iter().next().ok_or_else(|| ApiError::value("SR", name))
-            }
+            Some(name) => t.by_name(Class::Sr, name).into_iter().next().ok_or_else(|| ApiError::value("SR", name)),
             None => {
                 let sr = t.reference(self.pool(), "default_SR");
                 if t.has(Class::Sr, &sr) { Ok(sr) } else { Err(ApiError::new("DEFAULT_SR_NOT_FOUND", [&sr])) }

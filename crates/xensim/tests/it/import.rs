@@ -321,6 +321,8 @@ async fn what_is_no_archive_is_refused() {
     broken[place] ^= 1;
     let error = import_in_vain(&pool, &broken, &[]).await;
     assert_eq!(error[0], "IMPORT_ERROR");
+    assert!(error[1].contains("Invalid_checksum"), "{error:?}");
+    import(&pool, &broken, &[("force", "true")]).await;
     let newer = rewrite(&archive, |ova| ova.version.set("xapi_major", "99")).await;
     let error = import_in_vain(&pool, &newer, &[]).await;
     assert_eq!(error, ["IMPORT_INCOMPATIBLE_VERSION"]);

@@ -199,3 +199,39 @@ async fn the_writer_keeps_to_the_description() {
     assert!(apart.push(Block::zero(9, u64::MAX)).await.is_err(), "past the end");
     assert!(apart.end().is_err(), "not complete");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(200))]
+
+    /// Blocks with valid headers in any order and of any size, and garbage between them.
+    #[test]
+    fn no_stream_of_blocks_makes_the_reader_panic(
+        blocks in proptest::collection::vec((0..9_u8, 0..5_u64, proptest::prelude::any::<u64>()), 0..12),
+        lossy in proptest::prelude::any::<bool>(),
+    ) {
+        let mut archive = tar_of(&[("ova.xml", ova_xml(&[("Ref:1", 1500), ("Ref:2", 3)]).as_bytes())], tar::Header::new_old);
+        archive.truncate(archive.len() - 1024);
+        for (kind, number, size) in blocks {
+            let small = size % 2000;
+            match kind {
+                0 => archive.extend([0; 512]),
+                1 => archive.extend(size.to_le_bytes().repeat(64)),
+                2 => archive.extend(promise(&format!("Ref:1/{number:08}"), size)),
+                3 => archive.extend(promise(&format!("Ref:1/{number:08}.xxhash"), 16)),
+                4 => archive.extend(promise("checksum.xml", small)),
+                _ => {
+                    let contents = vec![number as u8; small as usize];
+                    let name = format!("Ref:{}/{number:08}", 1 + kind % 2);
+                    let sum = Checksum::Xxhash.of(&contents);
+                    let files: [(&str, &[u8]); 2] = [(&name, &contents), (&format!("{name}.xxhash"), sum.as_bytes())];
+                    let files = tar_of(&files, tar::Header::new_old);
+                    archive.extend(&files[..files.len() - if lossy { 1023 } else { 1024 }]);
+                }
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        if let Ok(disks) = runtime.block_on(read(&archive)) {
+            assert_eq!(disks.iter().map(Vec::len).collect::<Vec<_>>(), [1500, 3]);
+        }
+    }
+}

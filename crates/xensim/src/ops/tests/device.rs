@@ -63,12 +63,9 @@ async fn transfers_plug_into_the_control_domain() {
     let vdi = bench.one(&bench.refs(&bench.vm, "VBDs")[0], "VDI");
     let device = vbd::attach_to_dom0(&bench.world, 1, &vdi, "RO").unwrap();
     let dom0 = bench.named(Class::Vm, "Control domain on host: xensim-2");
-    assert_eq!(bench.refs(&dom0, "VBDs"), [device.clone()]);
+    assert_eq!(bench.refs(&dom0, "VBDs"), std::slice::from_ref(&device));
     assert_eq!(bench.refused("VDI.destroy", [r(&vdi)]).await.0, "VDI_IN_USE");
-    assert_eq!(
-        bench.refused("VM.start", [r(&bench.vm), NO, NO]).await,
-        error("VDI_IN_USE", [vdi.as_str(), "attach"])
-    );
+    assert_eq!(bench.refused("VM.start", [r(&bench.vm), NO, NO]).await, error("VDI_IN_USE", [vdi.as_str(), "attach"]));
     vbd::detach_from_dom0(&bench.world, &device);
     bench.world.power_on(&bench.vm);
     assert_eq!(vbd::attach_to_dom0(&bench.world, 0, &vdi, "RO").unwrap_err().code, "VDI_IN_USE");
@@ -148,4 +145,26 @@ async fn an_sr_without_hosts_is_of_no_use() {
     assert_eq!(bench.refused("SR.scan", [r(&sr)]).await, error("SR_HAS_NO_PBDS", [sr.as_str()]));
     let vdi = bench.one(&bench.refs(&bench.vm, "VBDs")[0], "VDI");
     assert_eq!(bench.refused("VDI.copy", [r(&vdi), r(&sr)]).await.0, "SR_HAS_NO_PBDS");
+}
+
+#[tokio::test]
+async fn an_sr_can_be_made_and_removed() {
+    let bench = Bench::new().await;
+    let host = bench.world.master().clone();
+    let args = |kind: &str| {
+        let nothing = Value::Map(Map::new());
+        let config = Value::map([("device", "/dev/sdb")]);
+        [r(&host), config, s("1073741824"), s("new"), s(""), s(kind), s("user"), NO, nothing]
+    };
+    assert_eq!(bench.refused("SR.create", args("floppy")).await, error("SR_UNKNOWN_DRIVER", ["floppy"]));
+    let sr = bench.made("SR.create", args("ext")).await;
+    assert_eq!(bench.refs(&sr, "PBDs").len(), 1);
+    let vdi = bench.one(&bench.refs(&bench.vm, "VBDs")[0], "VDI");
+    let copy = bench.made("VDI.copy", [r(&vdi), r(&sr)]).await;
+    assert_eq!(bench.refused("SR.destroy", [r(&sr)]).await.0, "SR_BACKEND_FAILURE_39");
+    bench.done("VDI.destroy", [r(&copy)]).await;
+    assert_eq!(bench.refused("SR.forget", [r(&sr)]).await, error("SR_HAS_PBD", [sr.as_str()]));
+    bench.done("PBD.unplug", [r(&bench.refs(&sr, "PBDs")[0])]).await;
+    bench.done("SR.forget", [r(&sr)]).await;
+    assert!(!bench.world.db.read(|t| t.has(Class::Sr, &sr)));
 }

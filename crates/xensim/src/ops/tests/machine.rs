@@ -46,6 +46,11 @@ async fn checks_come_in_xapis_order() {
         bench.refused("VM.clean_shutdown", [vm.clone()]).await,
         error("OPERATION_BLOCKED", [bench.vm.as_str(), "because"])
     );
+    bench.done("VM.add_to_blocked_operations", [vm.clone(), s("start"), s("no")]).await;
+    let allows = || bench.world.db.read(|t| t.texts(&bench.vm, "allowed_operations").contains(&"start".to_owned()));
+    assert!(!allows());
+    bench.done("VM.remove_from_blocked_operations", [vm.clone(), s("start")]).await;
+    assert!(allows());
     bench.done("VM.remove_from_blocked_operations", [vm.clone(), s("clean_shutdown")]).await;
     assert_eq!(bench.refused("VM.clean_shutdown", [vm.clone()]).await.0, "VM_BAD_POWER_STATE");
     assert_eq!(

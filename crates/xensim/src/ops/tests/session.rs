@@ -55,7 +55,11 @@ async fn calls_are_checked_before_they_run() {
         ("VM.snapshot_with_quiesce", vec![vm.clone(), s("n")], error("MESSAGE_REMOVED", [])),
         ("VMPP.get_all", vec![], error("MESSAGE_REMOVED", [])),
         ("VM.get_all_records_where", vec![s("field")], error("INVALID_VALUE", ["expr", "field"])),
-        ("pool.ha_prevent_restarts_for", vec![Value::Int(1)], error("NOT_IMPLEMENTED", ["pool.ha_prevent_restarts_for"])),
+        (
+            "pool.ha_prevent_restarts_for",
+            vec![Value::Int(1)],
+            error("NOT_IMPLEMENTED", ["pool.ha_prevent_restarts_for"]),
+        ),
     ] {
         assert_eq!(bench.refused(method, args).await, expected, "{method}");
     }
@@ -93,7 +97,8 @@ async fn fields_are_read_and_written() {
 async fn every_class_can_be_listed() {
     let bench = Bench::new().await;
     let methods = rpc::call(&bench.world, 0, "system.listMethods", vec![]).await.unwrap();
-    let listings = methods.as_set().unwrap().iter().filter_map(Value::as_str).filter(|name| name.ends_with(".get_all_records"));
+    let listings =
+        methods.as_set().unwrap().iter().filter_map(Value::as_str).filter(|name| name.ends_with(".get_all_records"));
     let mut classes = 0;
     for name in listings {
         match bench.call(name, []).await {

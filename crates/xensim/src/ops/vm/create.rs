@@ -5,7 +5,7 @@ use crate::{
     error::ApiError,
     model::{Access, Class, Map, NULL_REF, Ref, Schema, Tables, Value},
     ops::{self, vdi},
-    rpc::{Args, Ctx, Reply, check_record},
+    rpc::{Args, Ctx, Reply, checked_record},
     world::World,
 };
 
@@ -13,8 +13,7 @@ use crate::{
 const NOT_TAKEN: &[&str] = &["bios_strings", "blocked_operations", "is_default_template", "uuid", "power_state"];
 
 pub(super) fn create(ctx: &Ctx, args: &Args) -> Reply {
-    let mut record = args.map(0);
-    check_record(Class::Vm, &record)?;
+    let mut record = checked_record(Class::Vm, &args.map(0))?;
     let suspended = record.get("power_state").and_then(Value::as_str) == Some("Suspended");
     let has_image = !Args::field_reference(&record, "suspend_VDI").is_null();
     let def = Schema::get().class(Class::Vm);
@@ -35,7 +34,7 @@ pub(super) fn create(ctx: &Ctx, args: &Args) -> Reply {
 }
 
 fn check_memory(record: &Map) -> Result<(), ApiError> {
-    let number = |name: &str| record.get(name).and_then(|value| crate::model::Type::Int.coerce(value)?.as_int()).unwrap_or(0);
+    let number = |name: &str| record.get(name).and_then(Value::as_int).unwrap_or(0);
     let ordered = number("memory_static_min") <= number("memory_dynamic_min")
         && number("memory_dynamic_min") <= number("memory_dynamic_max")
         && number("memory_dynamic_max") <= number("memory_static_max");
@@ -191,19 +190,13 @@ pub(super) fn provision(ctx: &Ctx, args: &Args) -> Reply {
 }
 
 fn provision_disks(ctx: &Ctx, vm: &Ref) -> Result<(), ApiError> {
-    let (description, name) = ctx
-        .world
-        .db
-        .read(|t| (t.entry(vm, "other_config", "disks").unwrap_or_default(), t.str(vm, "name_label")));
+    let (description, name) =
+        ctx.world.db.read(|t| (t.entry(vm, "other_config", "disks").unwrap_or_default(), t.str(vm, "name_label")));
     let mut made: Vec<Ref> = Vec::new();
     for disk in disks_described(&description) {
         let sr = match disk.sr.as_str() {
             "" | "default" => ctx.world.db.read(|t| t.reference(ctx.world.pool(), "default_SR")),
-            uuid => ctx
-                .world
-                .db
-                .read(|t| t.by_uuid(Class::Sr, uuid))
-                .ok_or_else(|| ApiError::uuid(Class::Sr, uuid))?,
+            uuid => ctx.world.db.read(|t| t.by_uuid(Class::Sr, uuid)).ok_or_else(|| ApiError::uuid(Class::Sr, uuid))?,
         };
         let label = format!("{name} {}", disk.position);
         match vdi::create_empty(&ctx.world, &sr, &label, disk.size_bytes, "system") {

@@ -11,9 +11,10 @@ const LIMITS: [&str; 4] = ["memory_static_min", "memory_dynamic_min", "memory_dy
 
 /// The limits are not in their order.
 pub(super) fn violation() -> ApiError {
-    ApiError::new("MEMORY_CONSTRAINT_VIOLATION", [
-        "memory limits must satisfy: static_min <= dynamic_min <= dynamic_max <= static_max",
-    ])
+    ApiError::new(
+        "MEMORY_CONSTRAINT_VIOLATION",
+        ["memory limits must satisfy: static_min <= dynamic_min <= dynamic_max <= static_max"],
+    )
 }
 
 /// Sets some limits (by position in [`LIMITS`]) and keeps the others.

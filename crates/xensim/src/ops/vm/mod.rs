@@ -2,18 +2,16 @@
 
 mod create;
 mod duplicate;
+mod guest;
 mod memory;
 mod power;
 mod query;
 mod revert;
 
-pub use self::{
-    create::destroy,
-    power::boot_now,
-};
+pub use self::{create::destroy, power::boot_now};
 pub(crate) use self::{
     create::{add_metrics, check_template, default_bios_strings},
-    power::NO_TOOLS_KEY,
+    guest::NO_TOOLS_KEY,
 };
 
 use super::{Entry, allowed};

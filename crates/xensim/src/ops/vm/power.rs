@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{super::allowed, begin};
+use super::{super::allowed, begin, guest};
 use crate::{
     error::ApiError,
     fault::FaultKind,
@@ -11,9 +11,6 @@ use crate::{
     rpc::{Args, Ctx, Later, Reply},
     world::World,
 };
-
-/// Machines with this key in `other_config` have no guest tools.
-pub(crate) const NO_TOOLS_KEY: &str = "xensim-no-guest-tools";
 
 pub(super) fn start(ctx: Ctx, args: Args) -> Later {
     let (vm, paused) = (args.reference(0), args.truth(1));
@@ -66,7 +63,7 @@ async fn turn_on(ctx: &Ctx, vm: &Ref, host: Option<Ref>, paused: bool, operation
     }
     running.end();
     let boot = if resumes { Duration::ZERO } else { ctx.world.timing.guest_boot };
-    report_guest(&ctx.world, vm, boot);
+    guest::report_after(&ctx.world, vm, boot);
     Ok(Value::Nil)
 }
 
@@ -74,7 +71,7 @@ async fn turn_on(ctx: &Ctx, vm: &Ref, host: Option<Ref>, paused: bool, operation
 pub fn boot_now(world: &World, vm: &Ref) {
     if let Ok(host) = world.db.read(|t| choose_host(t, vm)) {
         run_on(world, vm, &host, false);
-        write_guest_metrics(world, vm);
+        guest::report(world, vm);
         world.db.write(|t| ops::refresh(t, vm));
     }
 }
@@ -122,63 +119,6 @@ fn add_console(t: &mut Tables, vm: &Ref, host: &Ref) {
             ("VM", Value::from(vm)),
         ],
     );
-}
-
-/// The guest's tools report after a while, if it has any and still runs by then.
-fn report_guest(world: &World, vm: &Ref, after: Duration) {
-    let domid = world.db.read(|t| t.int(vm, "domid"));
-    let (world, vm) = (world.clone(), vm.clone());
-    world.clone().spawn(async move {
-        tokio::time::sleep(after).await;
-        let same = world.db.read(|t| t.int(&vm, "domid") == domid && t.str(&vm, "power_state") == "Running");
-        if same {
-            write_guest_metrics(&world, &vm);
-        }
-    });
-}
-
-fn write_guest_metrics(world: &World, vm: &Ref) {
-    let now = world.clock.now();
-    world.db.write(|t| {
-        if t.entry(vm, "other_config", NO_TOOLS_KEY).is_some() {
-            return;
-        }
-        let networks = t.references(vm, "VIFs").into_iter().enumerate().map(|(at, vif)| {
-            let mac = t.str(&vif, "MAC");
-            (format!("{}/ip", t.str(&vif, "device")), address_of(&mac, at))
-        });
-        let networks = Value::map(networks.collect::<Vec<_>>());
-        let os = [("name", "Debian GNU/Linux 12 (bookworm)"), ("distro", "debian"), ("major", "12"), ("minor", "0"), ("uname", "6.1.0")];
-        let other = ["feature-suspend", "feature-shutdown", "feature-poweroff", "feature-reboot", "feature-balloon"];
-        let fields = [
-            ("os_version", Value::map(os)),
-            ("PV_drivers_version", Value::map([("major", "7"), ("minor", "30"), ("micro", "0"), ("build", "1")])),
-            ("PV_drivers_up_to_date", Value::Bool(true)),
-            ("PV_drivers_detected", Value::Bool(true)),
-            ("networks", networks),
-            ("other", Value::map(other.map(|name| (name, "1")))),
-            ("live", Value::Bool(true)),
-            ("can_use_hotplug_vbd", Value::from("yes")),
-            ("can_use_hotplug_vif", Value::from("yes")),
-            ("last_updated", Value::Date(now)),
-        ];
-        let metrics = t.reference(vm, "guest_metrics");
-        if t.has(Class::VmGuestMetrics, &metrics) {
-            for (name, value) in fields {
-                t.set(&metrics, name, value);
-            }
-        } else {
-            let metrics = t.create(Class::VmGuestMetrics, fields);
-            t.set(vm, "guest_metrics", metrics);
-        }
-        ops::refresh(t, vm);
-    });
-}
-
-/// An address in a documentation network that stays with the interface.
-fn address_of(mac: &str, at: usize) -> String {
-    let last = mac.rsplit(':').next().and_then(|pair| u8::from_str_radix(pair, 16).ok()).unwrap_or(0);
-    format!("198.51.100.{}", usize::from(last).wrapping_add(at) % 250 + 2)
 }
 
 fn choose_host(t: &Tables, vm: &Ref) -> Result<Ref, ApiError> {
@@ -327,7 +267,7 @@ fn reboot(world: &World, vm: &Ref) {
     let host = world.db.read(|t| t.reference(vm, "resident_on"));
     off(world, vm, "Halted");
     run_on(world, vm, &host, false);
-    report_guest(world, vm, world.timing.guest_boot);
+    guest::report_after(world, vm, world.timing.guest_boot);
 }
 
 pub(super) fn pause(ctx: &Ctx, args: &Args) -> Reply {
@@ -336,7 +276,7 @@ pub(super) fn pause(ctx: &Ctx, args: &Args) -> Reply {
 
 pub(super) fn unpause(ctx: &Ctx, args: &Args) -> Reply {
     let done = switch(ctx, args, "unpause", "Running")?;
-    report_guest(&ctx.world, &args.reference(0), ctx.world.timing.guest_boot);
+    guest::report_after(&ctx.world, &args.reference(0), ctx.world.timing.guest_boot);
     Ok(done)
 }
 

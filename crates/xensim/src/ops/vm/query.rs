@@ -2,9 +2,9 @@
 
 use super::{super::allowed, power};
 use crate::{
-    ops::{self, vbd, vif},
     error::ApiError,
     model::{Class, Value},
+    ops::{self, vbd, vif},
     rpc::{Args, Ctx, Reply},
 };
 
@@ -18,9 +18,10 @@ pub(super) fn get_allowed_vif_devices(ctx: &Ctx, args: &Args) -> Reply {
 
 pub(super) fn get_possible_hosts(ctx: &Ctx, args: &Args) -> Reply {
     let vm = args.reference(0);
-    Ok(ctx.world.db.read(|t| {
-        Value::texts(t.all(Class::Host).into_iter().filter(|host| power::check_host(t, &vm, host).is_ok()))
-    }))
+    Ok(ctx
+        .world
+        .db
+        .read(|t| Value::texts(t.all(Class::Host).into_iter().filter(|host| power::check_host(t, &vm, host).is_ok()))))
 }
 
 pub(super) fn assert_can_boot_here(ctx: &Ctx, args: &Args) -> Reply {

@@ -1,0 +1,154 @@
+//! Records to fill a catalogue with.
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+use xenkeep_api::{
+    Client, ClientId, DatastoreId, JobId, JobReport, JobResult, JobSpec, JobState, NewDatastore, Point, PointDisk,
+    PointKind, PoolSummary, Progress, Secret, Transport,
+};
+use xenkeep_catalog::{Catalog, Claimed, Ended, NewJob, RecoverDecision};
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const NO_RECOVERY: RecoverDecision<'static> = &|_| None;
+
+pub(crate) async fn catalog() -> (Catalog, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Catalog::open(dir.path()).await.unwrap(), dir)
+}
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+}
+
+pub(crate) fn client(name: &str) -> Client {
+    Client {
+        id: ClientId::random(),
+        name: name.to_owned(),
+        address: "pool.example".to_owned(),
+        user: "root".to_owned(),
+        transport: Transport::Https,
+        certificate_sha256: None,
+        pool: None,
+        created_at: at(0),
+    }
+}
+
+pub(crate) fn pool() -> PoolSummary {
+    PoolSummary {
+        uuid: "b6b1c1f7-0000-4000-8000-000000000001".to_owned(),
+        name: "lab".to_owned(),
+        master: "xen1".to_owned(),
+        product: "XCP-ng 8.3.0".to_owned(),
+        hosts: 2,
+        certificate_sha256: Some("ab".repeat(32)),
+    }
+}
+
+/// A client that has been checked.
+pub(crate) async fn ready_client(catalog: &Catalog, name: &str) -> Client {
+    let client = client(name);
+    catalog.insert_client(&client, &Secret::new(PASSWORD)).await.unwrap();
+    let claimed = run(catalog, JobSpec::CheckClient { client: client.id }).await;
+    let result = JobResult::Pool { pool: pool() };
+    catalog.finish(claimed.id, claimed.fence, &good(result), at(2), NO_RECOVERY).await.unwrap();
+    catalog.client(name).await.unwrap()
+}
+
+/// A datastore whose repository has been created.
+pub(crate) async fn ready_datastore(catalog: &Catalog, name: &str) -> DatastoreId {
+    let id = DatastoreId::random();
+    let new = NewDatastore { name: name.to_owned(), path: format!("/srv/{name}") };
+    catalog.insert_datastore(id, &new, &Secret::new(PASSWORD), at(0)).await.unwrap();
+    let claimed = run(catalog, JobSpec::CreateDatastore { datastore: id }).await;
+    let result = JobResult::Datastore { repository_id: format!("repo-{name}") };
+    catalog.finish(claimed.id, claimed.fence, &good(result), at(2), NO_RECOVERY).await.unwrap();
+    id
+}
+
+pub(crate) fn new_job(spec: JobSpec) -> NewJob {
+    NewJob {
+        id: JobId::random(),
+        spec,
+        subject: "web".to_owned(),
+        vm_key: Some("name:web".to_owned()),
+        not_before: None,
+        attempt: 0,
+    }
+}
+
+pub(crate) fn backup(client: ClientId, datastore: DatastoreId) -> JobSpec {
+    JobSpec::Backup { client, vm: "web".to_owned(), datastore, transport: None }
+}
+
+pub(crate) fn any_backup() -> JobSpec {
+    backup(ClientId::random(), DatastoreId::random())
+}
+
+/// Adds a job and claims it until second 30.
+pub(crate) async fn run(catalog: &Catalog, spec: JobSpec) -> Claimed {
+    let job = new_job(spec);
+    catalog.insert_job(&job, at(0)).await.unwrap();
+    claim(catalog, job.id).await
+}
+
+/// Claims a queued job until second 30.
+pub(crate) async fn claim(catalog: &Catalog, job: JobId) -> Claimed {
+    let claimed = catalog.claim(at(1), at(30), |_, _| Some(job)).await.unwrap();
+    claimed.expect("the job was queued")
+}
+
+pub(crate) fn report(state: JobState, result: Option<JobResult>) -> JobReport {
+    JobReport { state, problem: None, warnings: Vec::new(), result, progress: Progress::default() }
+}
+
+pub(crate) fn good(result: JobResult) -> JobReport {
+    report(JobState::Success, Some(result))
+}
+
+pub(crate) fn failed() -> JobReport {
+    report(JobState::Failed, None)
+}
+
+/// A decision to recover every ended job.
+pub(crate) fn recover_always(ended: &Ended) -> Option<NewJob> {
+    let spec = JobSpec::Recover {
+        interrupted: ended.job.id,
+        client: ended.job.spec.client(),
+        datastore: ended.job.spec.datastore(),
+    };
+    Some(NewJob { vm_key: ended.vm_key.clone(), ..new_job(spec) })
+}
+
+pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobId, taken: i64) -> Point {
+    Point {
+        id: id.repeat(64 / id.len()),
+        datastore,
+        client: client.id,
+        client_name: client.name.clone(),
+        job,
+        kind: PointKind::Vm,
+        vm_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
+        vm_name: "web".to_owned(),
+        taken_at: at(0) + SignedDuration::from_secs(taken),
+        size_bytes: 5 << 40,
+        new_bytes: 1 << 30,
+        stored_bytes: 1 << 29,
+        disks: vec![PointDisk {
+            position: "0".to_owned(),
+            name: "root".to_owned(),
+            vdi_uuid: "0f1e2d3c-0000-4000-8000-00000000000b".to_owned(),
+            size_bytes: 5 << 40,
+            ova_id: "Ref:7".to_owned(),
+            bootable: true,
+        }],
+    }
+}
+
+/// A finished backup, with its point.
+pub(crate) async fn add_point(catalog: &Catalog, id: &str, client: &Client, datastore: DatastoreId, taken: i64) -> Point {
+    let claimed = run(catalog, backup(client.id, datastore)).await;
+    let point = point(id, client, datastore, claimed.id, taken);
+    let report = good(JobResult::Point { point: point.clone() });
+    catalog.finish(claimed.id, claimed.fence, &report, at(9), NO_RECOVERY).await.unwrap();
+    point
+}

@@ -1,0 +1,139 @@
+//! Movers made of a few lines.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use xenkeep_api::{
+    JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PoolSummary, PoolVm, PowerState,
+    Problem, Progress, RestoredVm,
+};
+use xenkeep_server::Engine;
+
+pub(crate) struct FakeMover {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl FakeMover {
+    /// Runs every job through `work`, one after the other.
+    pub(crate) fn start(engine: &Engine, work: impl Fn(&LeasedJob) -> JobReport + Send + Sync + 'static) -> Self {
+        let (stop, engine, work) = (CancellationToken::new(), engine.clone(), Arc::new(work));
+        let stopping = stop.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let leased = tokio::select! {
+                    () = stopping.cancelled() => return,
+                    leased = engine.lease() => leased,
+                };
+                let Ok(leased) = leased else { return };
+                if let Some(job) = leased {
+                    engine.finish(job.id, job.fence, &work(&job)).await.unwrap();
+                }
+            }
+        });
+        Self { stop, task }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// Everything succeeds at once.
+pub(crate) fn obliging(engine: &Engine) -> FakeMover {
+    FakeMover::start(engine, |job| good(result(job)))
+}
+
+/// Everything fails with this problem.
+pub(crate) fn failing(engine: &Engine, problem: Problem) -> FakeMover {
+    FakeMover::start(engine, move |_| bad(problem.clone()))
+}
+
+pub(crate) fn good(result: JobResult) -> JobReport {
+    report(JobState::Success, None, Some(result))
+}
+
+pub(crate) fn bad(problem: Problem) -> JobReport {
+    report(JobState::Failed, Some(problem), None)
+}
+
+pub(crate) fn report(state: JobState, problem: Option<Problem>, result: Option<JobResult>) -> JobReport {
+    JobReport { state, problem, warnings: Vec::new(), result, progress: Progress::default() }
+}
+
+/// What a job that went well has to show.
+pub(crate) fn result(job: &LeasedJob) -> JobResult {
+    match &job.spec {
+        JobSpec::CheckClient { .. } => JobResult::Pool { pool: pool() },
+        JobSpec::ListVms { .. } => JobResult::Vms { vms: vec![vm()] },
+        JobSpec::CreateDatastore { .. } => JobResult::Datastore { repository_id: "repo".to_owned() },
+        JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
+        JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
+        JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
+        JobSpec::Recover { .. } => JobResult::Recovered { undone: Vec::new(), points: Vec::new() },
+    }
+}
+
+/// The point of a backup; its id says which job made it.
+pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
+    let client = job.client.as_ref().unwrap();
+    Point {
+        id: job.id.0.simple().to_string().repeat(2),
+        datastore: job.datastore.as_ref().unwrap().id,
+        client: client.id,
+        client_name: client.name.clone(),
+        job: job.id,
+        kind: PointKind::Vm,
+        vm_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
+        vm_name: vm.to_owned(),
+        taken_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        size_bytes: 1 << 30,
+        new_bytes: 1 << 20,
+        stored_bytes: 1 << 19,
+        disks: ["0", "3"].map(disk).to_vec(),
+    }
+}
+
+fn disk(position: &str) -> PointDisk {
+    PointDisk {
+        position: position.to_owned(),
+        name: "root".to_owned(),
+        vdi_uuid: "0f1e2d3c-0000-4000-8000-00000000000b".to_owned(),
+        size_bytes: 1 << 29,
+        ova_id: "Ref:7".to_owned(),
+        bootable: position == "0",
+    }
+}
+
+pub(crate) fn pool() -> PoolSummary {
+    PoolSummary {
+        uuid: "b6b1c1f7-0000-4000-8000-000000000001".to_owned(),
+        name: "lab".to_owned(),
+        master: "xen1".to_owned(),
+        product: "XCP-ng 8.3.0".to_owned(),
+        hosts: 2,
+        certificate_sha256: Some("ab".repeat(32)),
+    }
+}
+
+fn vm() -> PoolVm {
+    PoolVm {
+        uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
+        name: "web".to_owned(),
+        power_state: PowerState::Running,
+        tools: true,
+        tags: Vec::new(),
+        disks: Vec::new(),
+    }
+}
+
+fn restored() -> RestoredVm {
+    RestoredVm {
+        uuid: "0f1e2d3c-0000-4000-8000-00000000000c".to_owned(),
+        name: "web".to_owned(),
+        power_state: PowerState::Halted,
+        addresses: Vec::new(),
+    }
+}
