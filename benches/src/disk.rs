@@ -1,0 +1,75 @@
+//! The disk that all work on: a file system with real files, some random data, and holes.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::measure::succeed;
+
+/// Share of the file system that is filled.
+const FILL_PERCENT: u64 = 85;
+
+/// Makes a raw disk: half of it an ext4 filled from `/usr`, a sixteenth random data, the rest holes.
+pub(crate) fn make(scratch: &Path, size: u64) -> Result<PathBuf> {
+    println!("making a disk of {} GiB from /usr …", size >> 30);
+    let disk = scratch.join("disk.raw");
+    let files = scratch.join("files");
+    let half = size / 2;
+    copy_files(Path::new("/usr"), &files, half * FILL_PERCENT / 100)?;
+    let mut mke2fs = Command::new("mke2fs");
+    mke2fs.args(["-q", "-t", "ext4", "-E", "root_owner=0:0", "-d"]).arg(&files).arg(&disk);
+    succeed(mke2fs.arg(format!("{}k", half >> 10)))?;
+    fs::remove_dir_all(&files)?;
+    let mut raw = File::options().write(true).open(&disk)?;
+    raw.set_len(size)?;
+    raw.seek(SeekFrom::Start(half + size / 8))?;
+    io::copy(&mut File::open("/dev/urandom")?.take(size / 16), &mut raw)?;
+    raw.sync_all()?;
+    Ok(disk)
+}
+
+/// Copies files until there are `budget` bytes: small ones from everywhere before large ones, so that no single
+/// library makes up the disk.
+fn copy_files(from: &Path, to: &Path, budget: u64) -> Result<()> {
+    let mut files = Vec::new();
+    list(from, &mut files)?;
+    files.sort_by_key(|(path, size)| (mixed(path), *size));
+    let mut copied = 0;
+    for (path, size) in files {
+        // A file takes whole blocks, and a few of them for itself.
+        let taken = size.next_multiple_of(4096) + 1024;
+        if copied + taken > budget {
+            continue;
+        }
+        let target = to.join(path.strip_prefix(from)?);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+        copied += taken;
+    }
+    Ok(())
+}
+
+/// A number that spreads paths evenly and is the same at each run.
+fn mixed(path: &Path) -> u64 {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// All plain files below a directory, with their sizes.
+fn list(dir: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
+    for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            list(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push((entry.path(), entry.metadata()?.len()));
+        }
+    }
+    Ok(())
+}

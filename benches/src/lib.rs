@@ -1,1 +1,0 @@
-//! Benchmarks: ratios beside real tools, in one run.
