@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::DatastoreId;
+use crate::{DatastoreId, Secret};
 
 /// A datastore: a repository in a directory of the mover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -30,4 +30,17 @@ pub struct NewDatastore {
     pub name: String,
     /// Absolute path of a directory on the mover, missing or empty.
     pub path: String,
+}
+
+/// What must lie in a safe: with it, restic reads everything back when xenkeep is gone.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RecoverySheet {
+    /// The administrator's name for the datastore.
+    pub datastore: String,
+    /// Absolute path of the repository on the mover.
+    pub path: String,
+    /// The repository's own id (restic's `config.id`).
+    pub repository_id: String,
+    /// Password of the repository.
+    pub password: Secret,
 }

@@ -20,7 +20,7 @@ pub use error::Error;
 
 use crate::{
     BackupRequest, Client, Datastore, ExportRequest, Job, JobKind, JobState, LogLine, NewClient, NewDatastore, Point,
-    PointFilter, PoolVm, Problem, RestoreRequest, Secret,
+    PointFilter, PoolVm, Problem, RecoverySheet, RestoreRequest, Secret,
 };
 
 /// Longest wait for an answer that is not a stream: `POST /clients` waits a minute for the pool.
@@ -169,6 +169,14 @@ impl ApiClient {
     /// As all calls: [`Error`].
     pub async fn datastore(&self, name_or_id: &str) -> Result<Datastore, Error> {
         self.get(&["datastores", name_or_id]).await
+    }
+
+    /// `GET /datastores/{name-or-id}/recovery-sheet`: the repository's password, for the safe.
+    ///
+    /// # Errors
+    /// As all calls: [`Error`].
+    pub async fn recovery_sheet(&self, name_or_id: &str) -> Result<RecoverySheet, Error> {
+        self.get(&["datastores", name_or_id, "recovery-sheet"]).await
     }
 
     /// `POST /backups`: queues a backup.

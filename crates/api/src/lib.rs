@@ -26,7 +26,7 @@ mod restores;
 mod secret;
 
 pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
-pub use datastores::{Datastore, NewDatastore};
+pub use datastores::{Datastore, NewDatastore, RecoverySheet};
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};

@@ -69,6 +69,7 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(clients::check))
         .routes(routes!(datastores::list, datastores::create))
         .routes(routes!(datastores::show, datastores::remove))
+        .routes(routes!(datastores::recovery_sheet))
         .routes(routes!(backups::start))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))

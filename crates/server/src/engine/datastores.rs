@@ -2,7 +2,7 @@
 
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use xenkeep_api::{Datastore, DatastoreId, JobSpec, NewDatastore, Secret};
+use xenkeep_api::{Datastore, DatastoreId, JobSpec, NewDatastore, RecoverySheet, Secret};
 
 use super::{Engine, names};
 use crate::Error;
@@ -47,11 +47,13 @@ impl Engine {
         Ok(self.0.catalog.remove_datastore(&datastore).await?)
     }
 
-    /// The password of a datastore's repository, for the safe: with it, `restic` reads everything back when xenkeep is
-    /// gone. Not reachable through the API.
-    pub async fn datastore_password(&self, name_or_id: &str) -> Result<Secret, Error> {
+    /// What an administrator keeps in a safe: with it, restic reads everything back when xenkeep is gone.
+    pub async fn recovery_sheet(&self, name_or_id: &str) -> Result<RecoverySheet, Error> {
         let datastore = self.datastore(name_or_id).await?;
-        Ok(self.0.catalog.datastore_access(datastore.id).await?.password)
+        let password = self.0.catalog.datastore_access(datastore.id).await?.password;
+        tracing::info!(datastore = %datastore.name, "the recovery sheet was handed out");
+        let Datastore { name, path, repository_id, .. } = datastore;
+        Ok(RecoverySheet { datastore: name, path, repository_id, password })
     }
 }
 

@@ -1,9 +1,9 @@
 //! `/datastores`: where backups lie.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use xenkeep_api::{Datastore, NewDatastore};
+use xenkeep_api::{Datastore, NewDatastore, RecoverySheet};
 
 use super::App;
 use super::extract::{Json, Path};
@@ -35,6 +35,18 @@ pub(crate) async fn show(
     Path(datastore): Path<String>,
 ) -> Result<axum::Json<Datastore>, Refusal> {
     Ok(axum::Json(app.engine.datastore(&datastore).await?))
+}
+
+/// The password of a datastore's repository, for the safe. The one answer of this API that holds a secret.
+#[utoipa::path(get, path = "/datastores/{datastore}/recovery-sheet", tag = "datastores", operation_id = "recovery_sheet",
+    params(("datastore" = String, Path, description = "Name or id")),
+    responses((status = 200, body = RecoverySheet), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn recovery_sheet(
+    State(app): State<App>,
+    Path(datastore): Path<String>,
+) -> Result<impl IntoResponse + use<>, Refusal> {
+    let sheet = app.engine.recovery_sheet(&datastore).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], axum::Json(sheet)))
 }
 
 /// Forgets a datastore; its files stay. Refused while it holds restore points or a job uses it.

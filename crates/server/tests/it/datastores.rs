@@ -1,6 +1,6 @@
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use xenkeep_api::{Datastore, JobSpec, Problem};
+use xenkeep_api::{Datastore, JobSpec, Problem, RecoverySheet};
 
 use crate::fixture::{Rig, answer, refused};
 use crate::mover;
@@ -26,7 +26,8 @@ async fn is_created_with_a_key_of_its_own() {
     assert_eq!(keys[0].0, "/srv/a");
     assert_ne!(keys[0].1, keys[1].1);
     assert_eq!(keys[0].1.len(), 64);
-    assert_eq!(rig.engine().datastore_password("a").await.unwrap().expose(), keys[0].1);
+    let sheet: RecoverySheet = rig.get("/datastores/a/recovery-sheet").await;
+    assert_eq!((sheet.path.as_str(), sheet.password.expose()), ("/srv/a", keys[0].1.as_str()));
     let listed = rig.send(Method::GET, "/datastores").await.text().await.unwrap();
     assert!(!listed.contains(&keys[0].1), "{listed}");
     assert_eq!(rig.get::<Datastore>("/datastores/b").await.name, "b");

@@ -54,6 +54,7 @@ fn what_the_readme_says_is_taken() {
         "xenkeep vm list lab",
         "xenkeep datastore create store --path /d",
         "xenkeep datastore list",
+        "xenkeep datastore recovery-sheet store -o sheet.txt",
         "xenkeep backup lab web1 --datastore store",
         "xenkeep point list --client lab --vm web1",
         "xenkeep point show 3f2a",

@@ -1,9 +1,12 @@
 //! `xenkeep datastore`: where backups lie.
 
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, NewDatastore};
+use xenkeep_api::{Datastore, NewDatastore, RecoverySheet};
 
 use super::Context;
 use crate::{
@@ -19,6 +22,7 @@ pub(crate) enum Datastores {
     Create(Create),
     List(List),
     Show(Show),
+    RecoverySheet(Sheet),
 }
 
 const CREATE_NOTES: &str = "\
@@ -50,12 +54,31 @@ pub(crate) struct Show {
     name: String,
 }
 
+const SHEET_NOTES: &str = "\
+Examples:
+  xenkeep datastore recovery-sheet store -o store-recovery.txt
+
+Keep it in a safe, away from this server: whoever has it can read all backups in the datastore, and without it or the \
+server's data directory nobody can.";
+
+/// Write down what reads the backups when xenkeep is gone: address, password, restic's commands.
+#[derive(Debug, Args)]
+#[command(after_help = SHEET_NOTES)]
+pub(crate) struct Sheet {
+    /// Name or id of the datastore.
+    name: String,
+    /// New file to write it to, readable by you alone; without it, it is printed.
+    #[arg(short, long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
+}
+
 impl Datastores {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
             Self::Create(create) => create.run(context).await,
             Self::List(List {}) => list(context).await,
             Self::Show(Show { name }) => show(context, &name).await,
+            Self::RecoverySheet(sheet) => sheet.run(context).await,
         }
     }
 }
@@ -108,4 +131,53 @@ fn shown(datastore: &Datastore) -> String {
         ("repository", datastore.repository_id.clone()),
         ("created", units::time(datastore.created_at)),
     ])
+}
+
+impl Sheet {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let sheet = context.api()?.recovery_sheet(&self.name).await?;
+        let Some(path) = self.output_file else {
+            context.console.result(&sheet, || sheet_text(&sheet))?;
+            return Ok(Exit::Success);
+        };
+        let mut file = std::fs::File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        file.write_all(sheet_text(&sheet).as_bytes())
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.sync_all())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        let written = serde_json::json!({ "datastore": sheet.datastore, "path": path });
+        context.console.result(&written, || format!("wrote {}: keep it in a safe", path.display()))?;
+        Ok(Exit::Success)
+    }
+}
+
+fn sheet_text(sheet: &RecoverySheet) -> String {
+    let RecoverySheet { datastore, path, repository_id, password } = sheet;
+    format!(
+        "\
+Recovery sheet of the xenkeep datastore {datastore}
+
+repository  {path}
+id          {repository_id}
+password    {password}
+
+The datastore is a restic repository (format version 2). On any machine that sees it and has restic 0.14 or later:
+
+  export RESTIC_REPOSITORY={path}
+  export RESTIC_PASSWORD={password}
+  restic snapshots --tag xenkeep
+  restic restore SNAPSHOT --target /tmp/restored
+
+A disk is the directory disks/N of a restore point, in pieces; put together in the order of their names they are the raw
+disk, byte by byte:
+
+  LC_ALL=C; cat /tmp/restored/CLIENT/VM-UUID/disks/0/*/*/* > disk0.raw
+  qemu-img convert -f raw -O vpc disk0.raw disk0.vhd",
+        password = password.expose(),
+    )
 }

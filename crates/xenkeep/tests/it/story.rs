@@ -1,6 +1,7 @@
 //! The main job, from an empty data directory to a restored VM, byte by byte.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -42,6 +43,19 @@ async fn a_vm_comes_back_beside_its_original_and_over_it() {
     assert_eq!(lab.points_of("web1").len(), 1);
     assert_eq!(lab.points_of("idle").len(), 0);
     lab.assert_clean(&["idle", "web1"]).await;
+
+    // Without us: what the recovery sheet says is enough for restic.
+    let sheet = lab.json(&["datastore", "recovery-sheet", "store"]);
+    let restic = Command::new("restic")
+        .env("RESTIC_PASSWORD", text(&sheet["password"]))
+        .args(["--no-cache", "--repo", text(&sheet["path"]), "check", "--read-data"])
+        .output()
+        .unwrap();
+    assert!(restic.status.success(), "{restic:?}");
+    let file = lab.text("sheet.txt");
+    lab.run(&["datastore", "recovery-sheet", "store", "-o", &file]).ok();
+    assert!(std::fs::read_to_string(&file).unwrap().contains(text(&sheet["password"])));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 
     // Beside: another uuid, the same bytes, running.
     let restored = lab.run(&["restore", &point[..8], "--as", "web1-copy", "--start"]).ok();
