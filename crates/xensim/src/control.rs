@@ -113,6 +113,8 @@ struct Advance {
 
 async fn advance_clock(State(control): State<Control>, Json(by): Json<Advance>) -> StatusCode {
     control.world.clock.advance(std::time::Duration::from_secs(by.seconds));
+    // Who moves the clock wants to see what has become too old, not to wait for the next pass.
+    control.world.sweep();
     StatusCode::NO_CONTENT
 }
 

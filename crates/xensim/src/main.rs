@@ -27,7 +27,8 @@ Examples:
       session.login_with_password('root', 'xensim')
       print([vm['name_label'] for vm in session.xenapi.VM.get_all_records().values()])
 
-  Download a machine (halted, or a snapshot), and send it back in as a new one:
+  Download a machine (halted, or a snapshot), and send it back in as a new one
+  (UUID is printed as vm=):
       curl -u root:xensim 'http://127.0.0.1:8080/export?uuid=UUID' -o web.xva
       curl -u root:xensim -T web.xva 'http://127.0.0.1:8080/import'
 

@@ -225,7 +225,8 @@ impl Listeners {
         HostAddress {
             address,
             certificate_pem: self.identity.certificate_pem.clone(),
-            certificate_sha256: with_colons(&self.ports.certificate_sha256),
+            certificate_sha256: with_colons(&self.identity.certificate_sha256),
+            certificate_sha1: with_colons(&self.identity.certificate_sha1),
         }
     }
 }

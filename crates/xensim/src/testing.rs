@@ -42,6 +42,7 @@ impl Bench {
             address: format!("192.0.2.{at}"),
             certificate_pem: String::new(),
             certificate_sha256: "AA:BB".to_owned(),
+            certificate_sha1: "CC:DD".to_owned(),
         };
         let world = World::new(config, storage, Faults::default(), vec![address(1), address(2)]).unwrap();
         let described =

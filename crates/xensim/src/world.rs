@@ -29,6 +29,8 @@ pub struct HostAddress {
     pub certificate_pem: String,
     /// SHA-256 of the certificate: upper case hex pairs with colons.
     pub certificate_sha256: String,
+    /// SHA-1 of the certificate, in the same form.
+    pub certificate_sha1: String,
 }
 
 /// The state of a pool. Cheap to clone; all clones are the same pool.

@@ -113,6 +113,10 @@ async fn converse(site: Site, mut conn: Conn) {
             Ok(Route::ImportMetadata) => {
                 return transfer::serve(site, conn, head, transfer::Kind::ImportMetadata).await;
             }
+            Ok(Route::Missing) => {
+                let text = "Single disks can't be exported or imported here.";
+                return refuse(conn, head.minor, Status::NotImplemented, text).await;
+            }
             Err(status) => return refuse(conn, head.minor, status, "There is nobody to answer this.").await,
         };
         match after {

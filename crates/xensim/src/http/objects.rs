@@ -98,7 +98,8 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         if state != "Halted" {
-            return Err(ops::allowed::bad_power_state(existing, &["Halted"], &state));
+            // Unlike everywhere else, with capitals (xapi: `import.ml`).
+            return Err(ApiError::new("VM_BAD_POWER_STATE", [existing.as_str(), "Halted", &state]));
         }
         let (theirs, ours) = (t.int(existing, "version"), vm.int("version"));
         if theirs >= ours {

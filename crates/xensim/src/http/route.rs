@@ -13,6 +13,8 @@ pub(super) enum Route {
     ExportMetadata,
     Import,
     ImportMetadata,
+    /// Real hosts answer, this one does not.
+    Missing,
 }
 
 /// `/json` is an old name that takes XML-RPC, not JSON (xapi: `xapi.ml`).
@@ -29,6 +31,9 @@ const ROUTES: &[(&str, &str, Route)] = &[
     ("GET", "/export_metadata", Route::ExportMetadata),
     ("PUT", "/import", Route::Import),
     ("PUT", "/import_metadata", Route::ImportMetadata),
+    // Without these, whole machines would be taken from and put into what is a single disk.
+    ("GET", "/export_raw_vdi", Route::Missing),
+    ("PUT", "/import_raw_vdi", Route::Missing),
 ];
 
 impl Route {
@@ -69,6 +74,8 @@ mod tests {
             ("GET", "/export_metadata", Ok(Route::ExportMetadata)),
             ("GET", "/nothing", Ok(Route::File)),
             ("PUT", "/import/", Ok(Route::Import)),
+            ("GET", "/export_raw_vdi/", Ok(Route::Missing)),
+            ("PUT", "/import_raw_vdi", Ok(Route::Missing)),
             ("PUT", "/nothing", Err(Status::NotFound)),
             ("DELETE", "/export", Err(Status::NotImplemented)),
         ];

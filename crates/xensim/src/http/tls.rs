@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
@@ -16,6 +17,8 @@ pub(crate) struct Identity {
     pub(crate) certificate_pem: String,
     /// Fingerprint of the certificate, as lower-case hex without colons.
     pub(crate) certificate_sha256: String,
+    /// The same with SHA-1, which older clients ask for.
+    pub(crate) certificate_sha1: String,
 }
 
 impl Identity {
@@ -28,6 +31,7 @@ impl Identity {
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
         let der = certificate.der().clone();
         let certificate_sha256 = hex::encode(Sha256::digest(&der));
+        let certificate_sha1 = hex::encode(Sha1::digest(&der));
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         // The provider is named, as a program that uses us may not have chosen one.
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -38,6 +42,7 @@ impl Identity {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             certificate_pem: certificate.pem(),
             certificate_sha256,
+            certificate_sha1,
         })
     }
 }

@@ -82,8 +82,7 @@ const TEMPLATE: &[&str] = &[
 ];
 
 /// What a snapshot takes.
-const SNAPSHOT: &[&str] =
-    &["revert", "clone", "copy", "export", "destroy", "hard_shutdown", "metadata_export", "create_template"];
+const SNAPSHOT: &[&str] = &["revert", "clone", "copy", "export", "destroy", "hard_shutdown", "metadata_export"];
 
 /// Operations that need the guest's tools while it runs.
 const NEEDS_TOOLS: &[&str] = &["clean_shutdown", "clean_reboot", "suspend", "checkpoint", "pool_migrate"];

@@ -69,9 +69,14 @@ pub async fn handle(
         Flavour::Xml => handle_xml(world, host, body).await,
         Flavour::Json => handle_json(world, host, body).await,
     };
-    if let (Some("sha-256:master"), true) = (ask_thumbprint, refused) {
-        let thumbprint = world.addresses[0].certificate_sha256.clone();
-        reply.headers.push((TELL_THUMBPRINT.to_owned(), thumbprint));
+    let master = &world.addresses[0];
+    let thumbprint = match ask_thumbprint {
+        Some("sha-256:master") => Some(&master.certificate_sha256),
+        Some("sha-1:master") => Some(&master.certificate_sha1),
+        _ => None,
+    };
+    if let Some(thumbprint) = thumbprint.filter(|_| refused) {
+        reply.headers.push((TELL_THUMBPRINT.to_owned(), thumbprint.clone()));
     }
     reply
 }

@@ -185,8 +185,10 @@ async fn answers_come_in_their_envelopes() {
     assert_eq!((reply.status, reply.content_type), (500, "text/html"));
 
     let login = xml("session.login_with_password", &(param("root") + &param("x")));
-    let reply = ask(Flavour::Xml, 1, login).await;
+    let reply = ask(Flavour::Xml, 1, login.clone()).await;
     assert_eq!(reply.headers, [(TELL_THUMBPRINT.to_owned(), "AA:BB".to_owned())]);
+    let reply = handle(&bench.world, 1, Flavour::Xml, Some("sha-1:master"), login.as_bytes()).await;
+    assert_eq!(reply.headers, [(TELL_THUMBPRINT.to_owned(), "CC:DD".to_owned())]);
     let login = r#"{"jsonrpc":"2.0","id":0,"method":"session.login_with_password","params":["root","x"]}"#;
     let reply = ask(Flavour::Json, 1, login.to_owned()).await;
     assert_eq!(reply.content_type, "application/json");

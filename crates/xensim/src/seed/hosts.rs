@@ -157,6 +157,7 @@ fn certificate(t: &mut Tables, host: &Ref, address: &HostAddress) {
             ("not_after", Value::Date(not_after)),
             ("fingerprint", Value::from(address.certificate_sha256.as_str())),
             ("fingerprint_sha256", Value::from(address.certificate_sha256.as_str())),
+            ("fingerprint_sha1", Value::from(address.certificate_sha1.as_str())),
         ],
     );
 }

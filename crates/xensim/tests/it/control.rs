@@ -84,3 +84,18 @@ async fn the_state_names_what_is_there() {
     let snapshots = state["vdis"].as_array().unwrap().iter().filter(|vdi| vdi["snapshot"] == true);
     assert_eq!(snapshots.count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_old_when_the_clock_moves_is_gone_at_once() {
+    let pool = Pool::start().await;
+    let (done, pending) = (pool.task().await, pool.task().await);
+    pool.call("task.cancel", json!([done])).await;
+    let clock = async |seconds: u64| pool.control("POST", "/clock", Some(json!({ "seconds": seconds }))).await.0;
+    assert_eq!(clock(64 * 60).await, 204);
+    assert_eq!(pool.text("task.get_status", json!([done])).await, "cancelled");
+    clock(2 * 60).await;
+    assert!(pool.try_call("task.get_status", json!([done])).await.is_err());
+    assert_eq!(pool.text("task.get_status", json!([pending])).await, "pending");
+    clock(23 * 3600).await;
+    assert!(pool.try_call("task.get_status", json!([pending])).await.is_err());
+}

@@ -107,7 +107,7 @@ async fn an_existing_machine_is_not_replaced_by_the_same_version() {
     assert_eq!(error, ["VM_TO_IMPORT_IS_NOT_NEWER_VERSION", &vm, "0", "0"]);
     pool.call("VM.start", json!([vm, false, false])).await;
     let error = import_in_vain(&pool, &archive, &[("restore", "true")]).await;
-    assert_eq!(error[0], "VM_BAD_POWER_STATE");
+    assert_eq!(error, ["VM_BAD_POWER_STATE", &vm, "Halted", "Running"]);
     pool.call("VM.hard_shutdown", json!([vm])).await;
     // By force it is, and the old disks stay as orphans.
     let old_disks = pool.disks(&vm).await;

@@ -26,6 +26,8 @@ async fn what_nobody_answers_is_told_in_html() {
     for (request, status) in [
         ("GET /nothing HTTP/1.1\r\n\r\n", 404),
         ("DELETE / HTTP/1.1\r\n\r\n", 501),
+        ("GET /export_raw_vdi/?vdi=x HTTP/1.1\r\n\r\n", 501),
+        ("PUT /import_raw_vdi?vdi=x HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 501),
         ("what is this\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\n\r\n", 500),
         ("POST /jsonrpc HTTP/1.1\r\nContent-Length: 307201\r\n\r\n", 500),

@@ -55,6 +55,9 @@ async fn a_snapshot_holds_still() {
     let vbd = bench.refs(&snapshot, "VBDs").remove(0);
     assert_eq!(bench.world.db.read(|t| t.entry(&vbd, "other_config", "owner")).as_deref(), Some(""));
     assert_eq!(bench.text(&vbd, "device"), "");
+    let Value::Set(mut allowed) = t("allowed_operations") else { panic!("no set") };
+    allowed.sort_by_key(|operation| operation.as_str().map(str::to_owned));
+    assert_eq!(Value::Set(allowed), Value::texts(["clone", "copy", "destroy", "export", "metadata_export", "revert"]));
 }
 
 #[tokio::test]
