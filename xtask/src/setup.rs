@@ -18,6 +18,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("gdisk", "makes partition tables"),
     ("zstd", "stands beside us in benchmarks"),
     ("curl", "is the plain HTTP client in tests"),
+    ("openssl", "is the TLS client that agrees or not"),
+    ("procps", "sends signals in tests"),
     ("python3-venv", "holds the XenAPI SDK"),
 ];
 
