@@ -42,11 +42,14 @@ pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, 
 async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
     let pool = &session.pool;
     for vbd in &vm.vbds {
-        let vbd: Vbd = pool.record(vbd).await.or_stop(session)?;
+        let Some(vbd) = pool.record::<Vbd>(vbd).await.or_gone(session)? else { continue };
         if vbd.kind != VbdType::Disk || vbd.vdi.is_null() {
             continue;
         }
-        let vdi: Vdi = pool.record(&vbd.vdi).await.or_stop(session)?;
+        let Some(vdi) = pool.record::<Vdi>(&vbd.vdi).await.or_gone(session)? else {
+            let text = format!("disk {} of VM {} no longer exists on the pool", vbd.userdevice, vm.name_label);
+            return Err(Problem::new("vm.disk_missing", text).hint("detach the disk").about(&vm.uuid).into());
+        };
         let sr: Sr = pool.record(&vdi.sr).await.or_stop(session)?;
         if sr.holds_disks() {
             check_disk(vm, &vbd, &vdi, &sr)?;
@@ -88,7 +91,12 @@ fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {
             "remove old snapshots of the VM and wait for the SR to coalesce",
         );
     }
-    let needed = if sr::is_thick(sr) { vdi.virtual_bytes() } else { THIN_RESERVE_BYTES };
+    let needed = match vm.power_state {
+        _ if sr::is_thick(sr) => vdi.virtual_bytes(),
+        // Nobody writes to it: even a full SR has room for a snapshot without contents.
+        PowerState::Halted | PowerState::Suspended => 0,
+        _ => THIN_RESERVE_BYTES,
+    };
     match sr.free_bytes() {
         Some(free) if free < needed => refuse(
             "sr.full",

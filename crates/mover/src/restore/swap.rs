@@ -28,7 +28,7 @@ use xenkeep_disk::{
 use super::{import::Imported, overwrite};
 use crate::{
     context::{JobContext, Stop},
-    identity::Identity,
+    identity::{self, Identity},
     journal::{ImportMade, Made, SwapDisk, SwapMade},
     problem,
     session::{OrStop, Session},
@@ -216,7 +216,7 @@ async fn forward(
     let mut undone = Vec::new();
     match session.pool.vm_by_uuid(&made.working_uuid).await {
         Ok((working, record)) if tag::is_of_job(&record.other_config, made.import.job) => {
-            session.pool.vm_destroy(&working).await.or_stop(session)?;
+            undo::destroy_vm(session, &working).await?;
             undone.push(format!("record {} of the imported VM removed", made.working_uuid));
         }
         Ok(_) => {}
@@ -337,9 +337,7 @@ async fn metadata(identity: &Identity, old: &Vm, exported: &[u8]) -> Result<Byte
         vm.snapshot.set("version", Value::decimal(version));
     }
     // The imported VM's TPM stands still when the new one is made, and two can't have one uuid.
-    for vtpm in ova.of_class_mut("VTPM") {
-        vtpm.snapshot.set("vTPM'_uuid", Uuid::new_v4().to_string());
-    }
+    identity::renew_vtpms(&mut ova);
     Ok(xva::metadata(ova.to_xml().as_bytes()))
 }
 
