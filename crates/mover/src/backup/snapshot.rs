@@ -116,7 +116,11 @@ async fn ask(
         if tries == 1 {
             cx.info("the pool is busy with the VM or its storage: waiting");
         }
-        cx.or_cancelled(async { Ok::<_, Stop>(tokio::time::sleep(pause).await) }).await?;
+        let wait = async {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Stop>(())
+        };
+        cx.or_cancelled(wait).await?;
     }
 }
 

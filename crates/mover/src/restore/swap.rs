@@ -101,6 +101,7 @@ pub(super) async fn prepare(
         new_disks: imported.disks.clone(),
         doomed,
         macs,
+        old_version: Some(record.version),
         task: None,
     };
     Ok(Prepared { made, metadata })
@@ -171,7 +172,7 @@ pub(crate) async fn settle(
     let mut undone = Vec::new();
     if let Some((vm, record)) = standing {
         let found = disks(session, &record).await?;
-        if !found.iter().any(|disk| made.new_disks.iter().any(|new| new.vdi_uuid == disk.vdi_uuid)) {
+        if !is_new(&made, &record, &found) {
             return backward(cx, session, entry, made, undone).await;
         }
         match faults(session, &made, &record, &found).await? {
@@ -266,6 +267,14 @@ async fn bring_back(cx: &JobContext, session: &Session, made: &SwapMade) -> Resu
     session.pool.remove_other_config(&vm, tag::IMPORT_TASK).await.or_stop(session)?;
     cx.note(format!("VM {} ({}) was brought back from its saved metadata", made.vm_name, made.vm_uuid));
     Ok(())
+}
+
+/// The VM that stands is the restored one, whole or not: it has disks of it, or no disks where there are none to have.
+fn is_new(made: &SwapMade, standing: &Vm, found: &[SwapDisk]) -> bool {
+    if made.new_disks.is_empty() {
+        return made.old_version.is_some_and(|old| standing.version > old);
+    }
+    found.iter().any(|disk| made.new_disks.iter().any(|new| new.vdi_uuid == disk.vdi_uuid))
 }
 
 /// What is wrong with the new VM.

@@ -320,3 +320,21 @@ async fn a_cancel_in_mid_import_leaves_nothing() {
     assert_eq!(report.state, JobState::Cancelled, "{report:#?}");
     rig.state().await.assert_same_as(&before, "after the cancel");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_without_disks_is_restored_over_and_beside() {
+    let rig = Rig::with(|dir| config(dir).with_vm(xensim::config::VmConfig::new("bare"))).await;
+    let point = rig.backup("bare").await;
+    let before = rig.state().await;
+    assert_eq!((point.disks.len(), before.vm(&point.vm_uuid).unwrap().disks().len()), (0, 0));
+    for round in 0..2 {
+        let vm = rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+        assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.vm_uuid.as_str(), "bare"));
+        rig.state().await.assert_same_as(&before, &format!("after round {round}"));
+    }
+    let admin = rig.admin().await;
+    let (_, record) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    assert!(record.version > 0, "nothing was restored");
+    admin.logout().await;
+    assert_ne!(rig.restore(rig.beside(&point, "bare2")).await.uuid, point.vm_uuid);
+}
