@@ -22,6 +22,14 @@ const THIN_RESERVE_BYTES: u64 = 64 << 20;
 /// Refuses a VM that can't be snapshotted.
 pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, Vm)) -> Result<(), Stop> {
     cx.step("preflight");
+    if vm.is_a_template {
+        // xapi: xapi_vm_lifecycle.ml
+        let text = format!("{} is a template, and a pool takes no snapshot of a template", vm.name_label);
+        return Err(Problem::new("vm.is_template", text)
+            .hint("make a VM of it, or of a clone of it, and back that up: xe vm-param-set is-a-template=false")
+            .about(&vm.uuid)
+            .into());
+    }
     for operation in ["snapshot", "export"] {
         if let Some(reason) = vm.blocked_operations.get(operation) {
             return Err(Problem::new(

@@ -90,6 +90,17 @@ async fn storage_that_lets_go_late_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_refused_in_words() {
+    let rig = Rig::new().await;
+    let admin = rig.admin().await;
+    let (vm, _) = admin.vm_by_uuid(&rig.uuid("web1").await).await.unwrap();
+    admin.set_is_a_template(&vm, true).await.unwrap();
+    let (_, report) = rig.run(rig.backup_spec("web1")).await;
+    assert_eq!(code_of(&report), "vm.is_template", "{report:?}");
+    admin.logout().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vm_that_is_busy_with_something_else_is_waited_for() {
     let rig = Rig::new().await;
     let before = rig.state().await;
