@@ -2,11 +2,13 @@
 //!
 //! The entries of a recover job, and those that it clears, belong to the job that it cleans up after (its *root*): so a
 //! recovery that is interrupted itself loses nothing.
+//!
+//! What an entry says is sealed: it may hold the metadata of a VM, and with it the contents of a virtual TPM.
 
 use jiff::Timestamp;
 use sqlx::Row as _;
 use uuid::Uuid;
-use xenkeep_api::{JobId, JournalEntry};
+use xenkeep_api::{JobId, JournalEntry, Secret};
 
 use crate::words::{from_json, id, json, millis};
 use crate::{Catalog, Error, claims};
@@ -20,17 +22,20 @@ impl Catalog {
         entry: &JournalEntry,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let what = Secret::new(json(&entry.what));
         let mut tx = self.write().await?;
         let root = claims::held(&mut tx, job, fence).await?;
+        let sealed = self.sealer().seal(&what_place(root, entry.id), &what)?;
         // Only one's own entry is replaced: the id of another job's entry changes no row, and is refused below.
         let done = sqlx::query(
-            "INSERT INTO journal (id, job_id, number, what, written_ms) \
+            "INSERT INTO journal (id, job_id, number, what_sealed, written_ms) \
              VALUES ($1, $2, (SELECT COALESCE(MAX(number), 0) + 1 FROM journal), $3, $4) \
-             ON CONFLICT (id) DO UPDATE SET what = excluded.what WHERE journal.job_id = excluded.job_id",
+             ON CONFLICT (id) DO UPDATE SET what_sealed = excluded.what_sealed \
+             WHERE journal.job_id = excluded.job_id",
         )
         .bind(entry.id.to_string())
         .bind(root.to_string())
-        .bind(json(&entry.what))
+        .bind(sealed)
         .bind(millis(now))
         .execute(&mut *tx)
         .await?;
@@ -57,16 +62,15 @@ impl Catalog {
 
     /// What is open of a job, in the order in which it was written.
     pub async fn journal(&self, root: JobId) -> Result<Vec<JournalEntry>, Error> {
-        let rows = sqlx::query("SELECT id, what FROM journal WHERE job_id = $1 ORDER BY number")
+        let rows = sqlx::query("SELECT id, what_sealed FROM journal WHERE job_id = $1 ORDER BY number")
             .bind(root.to_string())
             .fetch_all(self.readers())
             .await?;
         rows.iter()
             .map(|row| {
-                Ok(JournalEntry {
-                    id: id("journal.id", row.try_get("id")?)?,
-                    what: from_json("journal.what", row.try_get("what")?)?,
-                })
+                let entry = id("journal.id", row.try_get("id")?)?;
+                let what = self.sealer().open(&what_place(root, entry), row.try_get("what_sealed")?)?;
+                Ok(JournalEntry { id: entry, what: from_json("journal.what", what.expose())? })
             })
             .collect()
     }
@@ -82,4 +86,9 @@ impl Catalog {
         .await?;
         rows.iter().map(|row| id("journal.job_id", row.try_get(0)?)).collect()
     }
+}
+
+/// Where the text of an entry lies: opened in another row, or for another job, it is refused.
+fn what_place(root: JobId, entry: Uuid) -> String {
+    format!("journal/{root}/{entry}/what")
 }

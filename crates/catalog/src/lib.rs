@@ -4,9 +4,9 @@
 //! a noun, and speak in the types of `xenkeep-api`. SQL is written in this crate alone, with `$1` placeholders, text
 //! uuids, integer milliseconds and JSON text, so that the same queries will serve PostgreSQL.
 //!
-//! Passwords and repository keys are sealed ([AES-256-GCM](Sealer)) under a key file that lies beside the database,
-//! never in it; they leave only in [`ClientAccess`](xenkeep_api::ClientAccess) and
-//! [`DatastoreAccess`](xenkeep_api::DatastoreAccess), for the mover of the job that needs them.
+//! Passwords, repository keys and the journal are sealed ([AES-256-GCM](Sealer)) under a key file that lies beside the
+//! database, never in it; they leave only in [`LeasedJob`](xenkeep_api::LeasedJob), for the mover of the job that needs
+//! them.
 //!
 //! *Not* here: what may run when, or what to do after a failure. Where such a decision must be made inside a
 //! transaction, it is handed in as a closure ([`Catalog::claim`], [`Catalog::finish`]).

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
+use uuid::Uuid;
 use xenkeep_disk::{
     value::{Struct, Value},
     xva::Ova,
@@ -110,6 +111,15 @@ impl Identity {
             vm.snapshot.set("name_label", name);
             vm.snapshot.set("ha_restart_priority", "");
         }
+        renew_vtpms(ova);
+    }
+}
+
+/// Gives the virtual TPMs of `ova` uuids of their own: a pool refuses one that it has already (xapi: import.ml), as after
+/// an earlier restore of the same point.
+pub(crate) fn renew_vtpms(ova: &mut Ova) {
+    for vtpm in ova.of_class_mut("VTPM") {
+        vtpm.snapshot.set("vTPM'_uuid", Uuid::new_v4().to_string());
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) struct SwapMade {
     pub(crate) doomed: Vec<String>,
     /// MACs that the new VM must have, by device.
     pub(crate) macs: Vec<String>,
+    /// The old VM's count of restores: that of the new one is higher. It tells the two apart where neither has disks.
+    #[serde(default)]
+    pub(crate) old_version: Option<i64>,
     /// The task of the metadata import that is under way.
     #[serde(default)]
     pub(crate) task: Option<String>,

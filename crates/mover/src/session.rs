@@ -59,11 +59,21 @@ impl Session {
 pub(crate) trait OrStop<T> {
     /// See [`Session::stop`].
     fn or_stop(self, session: &Session) -> Result<T, Stop>;
+
+    /// The same, but none for an object that is gone: references that dangle are normal on a pool.
+    fn or_gone(self, session: &Session) -> Result<Option<T>, Stop>;
 }
 
 impl<T> OrStop<T> for Result<T, xapi::Error> {
     fn or_stop(self, session: &Session) -> Result<T, Stop> {
         self.map_err(|error| session.stop(&error))
+    }
+
+    fn or_gone(self, session: &Session) -> Result<Option<T>, Stop> {
+        match self {
+            Err(error) if error.is_gone() => Ok(None),
+            other => other.or_stop(session).map(Some),
+        }
     }
 }
 

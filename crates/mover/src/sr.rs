@@ -49,7 +49,7 @@ pub(crate) async fn full(session: &Session, chosen: &Chosen, disks: &[DiskFile])
     match candidates.srs.get(&chosen.sr) {
         Some(sr) => {
             let sr = session.pool.sr_refreshed(&chosen.sr).await.unwrap_or_else(|_| sr.clone());
-            candidates.too_small("sr.full", &sr, disks)
+            candidates.ran_full(&sr, disks)
         }
         None => fallback(),
     }
@@ -116,22 +116,38 @@ impl Candidates {
                 .into());
         }
         match sr.free_bytes() {
-            Some(free) if free < needed(sr, disks) => Err(self.too_small("sr.too_small", sr, disks).into()),
+            Some(free) if free < needed(sr, disks) => Err(self.too_small(sr, disks).into()),
             _ => Ok(()),
         }
     }
 
-    fn too_small(&self, code: &str, sr: &Sr, disks: &[DiskFile]) -> Problem {
-        let would_do = self.names(|reference, other| other.uuid != sr.uuid && self.fits(reference, other, disks));
+    fn too_small(&self, sr: &Sr, disks: &[DiskFile]) -> Problem {
         let free = sr.free_bytes().map_or_else(|| "an unknown amount".to_owned(), bytes);
+        let needed = bytes(needed(sr, disks));
+        self.no_room(
+            "sr.too_small",
+            format!("SR {} has {free} free, the disks need {needed}", sr.name_label),
+            sr,
+            disks,
+        )
+    }
+
+    /// By now the pool has undone the import, and what it took is free again.
+    fn ran_full(&self, sr: &Sr, disks: &[DiskFile]) -> Problem {
+        let free = sr.free_bytes().map_or_else(String::new, |free| format!("; without them {} are free", bytes(free)));
+        let needed = bytes(needed(sr, disks));
+        let text = format!("SR {} ran full while the disks, which need {needed}, were written{free}", sr.name_label);
+        self.no_room("sr.full", text, sr, disks)
+    }
+
+    fn no_room(&self, code: &str, text: String, sr: &Sr, disks: &[DiskFile]) -> Problem {
+        let would_do = self.names(|reference, other| other.uuid != sr.uuid && self.fits(reference, other, disks));
         let hint = if would_do.is_empty() {
-            "no SR of the pool has enough room: free some space".to_owned()
+            "no other SR of the pool has enough room: free some space".to_owned()
         } else {
             format!("free some space, or choose another SR with --sr: {would_do}")
         };
-        Problem::new(code, format!("SR {} has {free} free, the disks need {}", sr.name_label, bytes(needed(sr, disks))))
-            .hint(hint)
-            .about(&sr.uuid)
+        Problem::new(code, text).hint(hint).about(&sr.uuid)
     }
 
     fn fits(&self, reference: &SrRef, sr: &Sr, disks: &[DiskFile]) -> bool {

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use xapi::{Backoff, VmRef};
 use xenkeep_api::Problem;
 
 use crate::{
@@ -45,6 +47,16 @@ async fn note_down(cx: &JobContext, entry: Option<Uuid>, made: impl FnOnce() -> 
     match entry {
         Some(entry) => cx.journal.rewrite(entry, &made()).await,
         None => Ok(()),
+    }
+}
+
+/// Removes a VM's record; true if it was there. Patiently: an export that was cut counts as under way for some seconds more.
+pub(crate) async fn destroy_vm(session: &Session, vm: &VmRef) -> Result<bool, Stop> {
+    let never = CancellationToken::new();
+    match xapi::retry(Backoff::default(), &never, || session.pool.vm_destroy(vm)).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_gone() => Ok(false),
+        Err(error) => Err(session.stop(&error)),
     }
 }
 

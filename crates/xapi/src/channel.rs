@@ -86,7 +86,7 @@ impl Channel {
         patience: Duration,
     ) -> Result<Json, Refusal> {
         let body = Bytes::from(rpc::encode(method, params)?);
-        let exchange = self.exchange(body, rpc::is_read_only(method));
+        let exchange = self.exchange(body, rpc::is_repeatable(method));
         let (status, headers, body) = match timeout(patience, exchange).await {
             Ok(answer) => answer?,
             Err(_) => {

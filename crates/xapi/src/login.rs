@@ -53,12 +53,18 @@ impl Account {
 
     /// Logs in at the host of `connector`, or at the master that it names.
     pub(crate) async fn log_in(&self, mut connector: Arc<dyn Connector>) -> Result<Link> {
+        let mut repeated = false;
         for _ in 0..HOPS_MAX {
             let channel = Channel::new(Arc::clone(&connector));
             let refusal = match self.ask(&channel).await {
                 Ok(session) => return Ok(Link { channel, session }),
                 Err(refusal) => refusal,
             };
+            // a host that drops one connection may well take the next; a session too many goes by itself
+            if !repeated && matches!(refusal.error, Error::Lost { .. } | Error::ClosedEarly { .. }) {
+                repeated = true;
+                continue;
+            }
             connector = match &refusal.error {
                 Error::Api { code, params } if code == "HOST_IS_SLAVE" => {
                     let master = params.first().map(String::as_str).unwrap_or_default();
@@ -97,7 +103,8 @@ impl Account {
 
     /// The way to the master that a member has named; see the table in [`crate::trust`].
     fn master(&self, address: &str, thumbprint: Option<Fingerprint>) -> Result<Arc<dyn Connector>> {
-        let address = Address::parse(address, self.tls.default_port())?;
+        // hosts of one pool answer alike: whoever gave a port of its own means it for all of them
+        let address = Address::parse(address, self.home.address().port)?;
         if address == *self.home.address() {
             return Ok(Arc::clone(&self.home));
         }
@@ -133,6 +140,19 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+
+    #[test]
+    fn a_master_without_a_port_is_reached_at_the_endpoints_port() {
+        for (endpoint, named, expected) in [
+            ("10.0.0.1:8443", "10.0.0.2", "10.0.0.2:8443"),
+            ("10.0.0.1:8443", "10.0.0.2:9443", "10.0.0.2:9443"),
+            ("10.0.0.1", "10.0.0.2", "10.0.0.2:443"),
+        ] {
+            let endpoint = Endpoint { address: endpoint.to_owned(), tls: Tls::FirstContact };
+            let account = Account::new(endpoint, "root", &"x".into(), Options::default()).unwrap();
+            assert_eq!(account.master(named, None).unwrap().address().to_string(), expected);
+        }
+    }
 
     #[test]
     fn reads_thumbprints_with_and_without_algorithm() {

@@ -33,15 +33,15 @@ impl Pool {
             Err(error) if error.is_unsupported() => {}
             Err(error) => return Err(error),
         }
-        // before 8.2 there is no such class; and a record may lag behind
+        // before 8.2 there is no such class; and a record may lag behind what the host shows
         for host in self.hosts().await?.into_keys() {
-            if found.contains_key(&host) {
-                continue;
-            }
             match self.call::<String>("host.get_server_certificate", crate::params![host]).await {
                 Ok(pem) => {
                     if let Ok(print) = Fingerprint::of_pem(&pem) {
-                        found.entry(host).or_default().push(print);
+                        let known = found.entry(host).or_default();
+                        if !known.contains(&print) {
+                            known.push(print);
+                        }
                     }
                 }
                 Err(error) if error.is_connection() || error.is_session_invalid() => return Err(error),

@@ -81,7 +81,7 @@ impl Pool {
 
     /// Makes a call; the session is put in front of `params`.
     ///
-    /// A lost session is renewed once. Calls that only read are repeated once when the connection broke; any call is, with
+    /// A lost session is renewed once. Calls that may be made twice are repeated once when the connection broke; any call is, with
     /// pauses, when the pool has too many tasks.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl Pool {
                 crowded += 1;
                 let Some(pause) = CROWDED.pause(crowded) else { return Err(error) };
                 sleep(pause).await;
-            } else if !repeated && rpc::is_read_only(method) && error.is_connection() {
+            } else if !repeated && rpc::is_repeatable(method) && error.is_connection() {
                 repeated = true;
             } else {
                 return Err(error);

@@ -76,8 +76,18 @@ fn text(value: Value) -> String {
     }
 }
 
-/// Calls that change nothing may be repeated when the connection broke and nobody knows whether they were heard.
-pub(crate) fn is_read_only(method: &str) -> bool {
+/// Calls that may be repeated when the connection broke and nobody knows whether they were heard: those that change
+/// nothing, and those after which things are the same whether they were made once or twice.
+pub(crate) fn is_repeatable(method: &str) -> bool {
+    let again = |class: &str, message: &str| {
+        class != "Async" && (message.starts_with("set_") || message.starts_with("remove_from_"))
+    };
+    is_read_only(method)
+        || matches!(method, "task.cancel" | "SR.update")
+        || method.split_once('.').is_some_and(|(class, message)| again(class, message))
+}
+
+fn is_read_only(method: &str) -> bool {
     method.split_once('.').is_some_and(|(class, message)| match class {
         "Async" => false,
         "event" => message == "from",

@@ -72,11 +72,11 @@ CREATE TABLE job_log (
 
 -- What jobs have made outside and not yet removed. Entries of a recover job belong to the job that it cleans up after.
 CREATE TABLE journal (
-    id         TEXT PRIMARY KEY NOT NULL,
-    job_id     TEXT NOT NULL,
-    number     BIGINT NOT NULL,
-    what       TEXT NOT NULL,
-    written_ms BIGINT NOT NULL
+    id          TEXT PRIMARY KEY NOT NULL,
+    job_id      TEXT NOT NULL,
+    number      BIGINT NOT NULL,
+    what_sealed BLOB NOT NULL,
+    written_ms  BIGINT NOT NULL
 );
 CREATE INDEX journal_by_job ON journal (job_id, number);
 

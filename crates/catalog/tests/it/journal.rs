@@ -112,3 +112,31 @@ async fn outlives_the_process() {
     let after = Catalog::open(copy.path()).await.unwrap();
     assert_eq!(after.journal(job.id).await.unwrap(), [entry]);
 }
+
+#[tokio::test]
+async fn lies_sealed_in_the_files_and_is_bound_to_its_row() {
+    let (catalog, dir) = catalog().await;
+    let job = run(&catalog, any_backup()).await;
+    let (a, b) = (entry("the contents of a virtual TPM"), entry("other"));
+    for entry in [&a, &b] {
+        catalog.journal_write(job.id, job.fence, entry, at(2)).await.unwrap();
+    }
+    catalog.journal_write(job.id, job.fence, &a, at(3)).await.unwrap();
+    for name in ["xenkeep.db", "xenkeep.db-wal"] {
+        let bytes = std::fs::read(dir.path().join(name)).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"virtual TPM"), "{name}");
+    }
+    catalog.close().await;
+    // Somebody who can write to the file, but has no key, moves what is sealed to another row.
+    let file =
+        sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.path().join("xenkeep.db").display())).await.unwrap();
+    let swapped = sqlx::query("UPDATE journal SET what_sealed = (SELECT what_sealed FROM journal WHERE id = $1)")
+        .bind(a.id.to_string())
+        .execute(&file)
+        .await
+        .unwrap();
+    assert_eq!(swapped.rows_affected(), 2);
+    file.close().await;
+    let catalog = Catalog::open(dir.path()).await.unwrap();
+    assert!(matches!(catalog.journal(job.id).await, Err(Error::Sealed(place)) if place.contains(&b.id.to_string())));
+}

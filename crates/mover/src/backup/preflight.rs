@@ -22,6 +22,14 @@ const THIN_RESERVE_BYTES: u64 = 64 << 20;
 /// Refuses a VM that can't be snapshotted.
 pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, Vm)) -> Result<(), Stop> {
     cx.step("preflight");
+    if vm.is_a_template {
+        // xapi: xapi_vm_lifecycle.ml
+        let text = format!("{} is a template, and a pool takes no snapshot of a template", vm.name_label);
+        return Err(Problem::new("vm.is_template", text)
+            .hint("make a VM of it, or of a clone of it, and back that up: xe vm-param-set is-a-template=false")
+            .about(&vm.uuid)
+            .into());
+    }
     for operation in ["snapshot", "export"] {
         if let Some(reason) = vm.blocked_operations.get(operation) {
             return Err(Problem::new(
@@ -42,11 +50,14 @@ pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, 
 async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
     let pool = &session.pool;
     for vbd in &vm.vbds {
-        let vbd: Vbd = pool.record(vbd).await.or_stop(session)?;
+        let Some(vbd) = pool.record::<Vbd>(vbd).await.or_gone(session)? else { continue };
         if vbd.kind != VbdType::Disk || vbd.vdi.is_null() {
             continue;
         }
-        let vdi: Vdi = pool.record(&vbd.vdi).await.or_stop(session)?;
+        let Some(vdi) = pool.record::<Vdi>(&vbd.vdi).await.or_gone(session)? else {
+            let text = format!("disk {} of VM {} no longer exists on the pool", vbd.userdevice, vm.name_label);
+            return Err(Problem::new("vm.disk_missing", text).hint("detach the disk").about(&vm.uuid).into());
+        };
         let sr: Sr = pool.record(&vdi.sr).await.or_stop(session)?;
         if sr.holds_disks() {
             check_disk(vm, &vbd, &vdi, &sr)?;
@@ -88,7 +99,12 @@ fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {
             "remove old snapshots of the VM and wait for the SR to coalesce",
         );
     }
-    let needed = if sr::is_thick(sr) { vdi.virtual_bytes() } else { THIN_RESERVE_BYTES };
+    let needed = match vm.power_state {
+        _ if sr::is_thick(sr) => vdi.virtual_bytes(),
+        // Nobody writes to it: even a full SR has room for a snapshot without contents.
+        PowerState::Halted | PowerState::Suspended => 0,
+        _ => THIN_RESERVE_BYTES,
+    };
     match sr.free_bytes() {
         Some(free) if free < needed => refuse(
             "sr.full",

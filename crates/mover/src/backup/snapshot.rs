@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 use xapi::{
-    Ref, VbdRef, VdiRef, VmRef, params,
+    Backoff, NetworkRef, Ref, TaskResult, VdiRef, VmRef, params,
     record::{Sr, Vbd, VbdType, Vdi, Vm},
 };
 use xenkeep_api::Problem;
@@ -71,10 +71,7 @@ async fn make(
     made: &mut SnapshotMade,
 ) -> Result<Snapshot, Stop> {
     let pool = &session.pool;
-    let task = pool.vm_snapshot(vm_ref, &made.name, &[]).await.or_stop(session)?;
-    made.tasks.push(task.to_string());
-    cx.journal.rewrite(entry, &Made::Snapshot(made.clone())).await?;
-    let result = pool.task(task).wait(&cx.cancel, |_| {}).await.or_stop(session)?;
+    let result = ask(cx, session, vm_ref, entry, made).await?;
     cx.check()?;
     let Some(snapshot) = result.reference::<VmRef>() else {
         return Err(Problem::new("pool.error", "the pool made a snapshot, but does not say which").into());
@@ -91,6 +88,40 @@ async fn make(
     cx.info(format!("snapshot {} made, {} disk(s)", record.name_label, disks.len()));
     let made = made.clone();
     Ok(Snapshot { entry, made, snapshot, record, vm: vm.clone(), disks, records })
+}
+
+/// Has the pool make it. A VM or storage that is busy with something else is asked again for a while: nothing was begun then.
+async fn ask(
+    cx: &JobContext,
+    session: &Session,
+    vm: &VmRef,
+    entry: Uuid,
+    made: &mut SnapshotMade,
+) -> Result<TaskResult, Stop> {
+    let pool = &session.pool;
+    let mut tries = 0;
+    loop {
+        let answer = match pool.vm_snapshot(vm, &made.name, &[]).await {
+            Ok(task) => {
+                made.tasks.push(task.to_string());
+                cx.journal.rewrite(entry, &Made::Snapshot(made.clone())).await?;
+                pool.task(task).wait(&cx.cancel, |_| {}).await
+            }
+            Err(error) => Err(error),
+        };
+        tries += 1;
+        // A connection that broke is another thing: the snapshot may have been made.
+        let busy = answer.as_ref().is_err_and(|error| error.api_code().is_some() && error.is_transient());
+        let Some(pause) = Backoff::default().pause(tries).filter(|_| busy) else { return answer.or_stop(session) };
+        if tries == 1 {
+            cx.info("the pool is busy with the VM or its storage: waiting");
+        }
+        let wait = async {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Stop>(())
+        };
+        cx.or_cancelled(wait).await?;
+    }
 }
 
 /// The disks of the snapshot, marked as ours.
@@ -114,7 +145,7 @@ async fn disks(cx: &JobContext, session: &Session, snapshot: &Vm) -> Result<Vec<
         let original = if vdi.snapshot_of.is_null() {
             String::new()
         } else {
-            pool.record::<Vdi>(&vdi.snapshot_of).await.or_stop(session)?.uuid
+            pool.record::<Vdi>(&vdi.snapshot_of).await.or_gone(session)?.map(|vdi| vdi.uuid).unwrap_or_default()
         };
         disks.push(SnapshotDisk {
             position: vbd.userdevice,
@@ -129,38 +160,33 @@ async fn disks(cx: &JobContext, session: &Session, snapshot: &Vm) -> Result<Vec<
     Ok(disks)
 }
 
-/// XAPI's own records of the VM and of what belongs to it.
+/// XAPI's own records of the VM and of what belongs to it. What is gone meanwhile, such as the ISO of a drive, is left out.
 async fn records(session: &Session, vm_ref: &VmRef, vm: &Vm) -> Result<Records, Stop> {
-    let mut records = Records { vm: raw(session, vm_ref).await?, ..Records::default() };
-    let mut vdis: Vec<VdiRef> = Vec::new();
-    for vbd in &vm.vbds {
-        let vbd: &VbdRef = vbd;
-        let record = raw(session, vbd).await?;
-        if let Some(vdi) = record["VDI"].as_str().map(VdiRef::from).filter(|vdi| !vdi.is_null()) {
-            vdis.push(vdi);
-        }
-        records.vbds.push(record);
-    }
-    for vdi in &vdis {
-        records.vdis.push(raw(session, vdi).await?);
-    }
-    let mut networks = Vec::new();
-    for vif in &vm.vifs {
-        let record = raw(session, vif).await?;
-        if let Some(network) = record["network"].as_str().map(xapi::NetworkRef::from)
-            && !network.is_null()
-            && !networks.contains(&network)
-        {
-            networks.push(network);
-        }
-        records.vifs.push(record);
-    }
-    for network in &networks {
-        records.networks.push(raw(session, network).await?);
-    }
-    Ok(records)
+    let own = session.pool.call("VM.get_record", params![vm_ref]).await.or_stop(session)?;
+    let vbds = all(session, &vm.vbds).await?;
+    let vifs = all(session, &vm.vifs).await?;
+    let vdis = all(session, &named::<VdiRef>(&vbds, "VDI")).await?;
+    let networks = all(session, &named::<NetworkRef>(&vifs, "network")).await?;
+    Ok(Records { vm: own, vbds, vifs, vdis, networks })
 }
 
-async fn raw<R: Ref>(session: &Session, reference: &R) -> Result<Value, Stop> {
-    session.pool.call(&format!("{}.get_record", R::CLASS), params![reference]).await.or_stop(session)
+/// Records of those that are there.
+async fn all<R: Ref>(session: &Session, references: &[R]) -> Result<Vec<Value>, Stop> {
+    let mut found = Vec::with_capacity(references.len());
+    for reference in references {
+        let record = session.pool.call(&format!("{}.get_record", R::CLASS), params![reference]).await;
+        found.extend(record.or_gone(session)?);
+    }
+    Ok(found)
+}
+
+/// What a field of records refers to, each once.
+fn named<R: Ref + PartialEq>(records: &[Value], field: &str) -> Vec<R> {
+    let mut found = Vec::new();
+    for reference in records.iter().filter_map(|record| record[field].as_str()).map(|text| R::from(text.to_owned())) {
+        if !reference.is_null() && !found.contains(&reference) {
+            found.push(reference);
+        }
+    }
+    found
 }

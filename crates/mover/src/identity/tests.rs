@@ -118,3 +118,20 @@ fn marks_are_put_on_the_vm_and_its_disks() {
         assert_eq!(marked.text(tag::JOB), Some(job.to_string().as_str()), "{class}");
     }
 }
+
+#[test]
+fn a_point_can_be_restored_twice_although_no_two_tpms_have_one_uuid() {
+    let job = JobId::random();
+    let uuid = || {
+        let mut ova = exported(job);
+        let vtpm: Struct =
+            [("vTPM'_uuid", "snapshot-vtpm"), ("vTPM'_VM", "Ref:0"), ("vTPM'_content", "secret")].into_iter().collect();
+        ova.push("VTPM", "Ref:4", vtpm);
+        Identity::of(&point(job)).beside(&mut ova, "web1-copy");
+        let vtpm = ova.of_class("VTPM").next().unwrap();
+        assert_eq!(vtpm.text("vTPM'_content"), "secret");
+        vtpm.text("vTPM'_uuid").to_owned()
+    };
+    let (first, second) = (uuid(), uuid());
+    assert!(first != "snapshot-vtpm" && first != second && first.parse::<Uuid>().is_ok(), "{first} {second}");
+}

@@ -48,7 +48,7 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
             "vm.duplicate_mac",
             format!("another VM of pool {name} would get the same MAC addresses (its mac_seed is {})", param(0)),
         )
-        .hint("a copy of this VM was made with its MACs kept; remove it, or restore beside with --as"),
+        .hint("snapshots of the lost VM, or a copy with its MACs kept, are still on the pool: remove them (xe vm-list params=uuid,name-label,other-config shows the mac_seed), or restore beside with --as"),
         "IMPORT_INCOMPATIBLE_VERSION" => Problem::new(
             "pool.too_old",
             format!("the restore point is from a newer version of the product than pool {name} runs"),

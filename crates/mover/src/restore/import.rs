@@ -77,6 +77,14 @@ pub(super) async fn import(
         Err(error) if error.is_sr_full() => {
             return Err(sr::full(session, source.sr, &source.point.file.disks).await.into());
         }
+        // What a thin SR that runs full in mid-stream may look like, too (xapi: import.ml).
+        Err(error) if error.is_api("VDI_IO_ERROR") => {
+            let hint = format!(
+                "has SR {} room left, and is its storage in order? The pool's log (xensource.log) says more",
+                source.sr.name
+            );
+            return Err(problem::pool(&session.client, &error).hint(hint).into());
+        }
         Err(error) => return Err(session.stop(&error)),
     };
     cx.check()?;

@@ -78,6 +78,7 @@ pub(super) fn check(vm: &Vm) -> Result<(), Stop> {
 async fn recreate(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Chosen) -> Result<VmRef, Stop> {
     let mut ova = point.ova();
     point.identity().put_on(&mut ova);
+    identity::renew_vtpms(&mut ova);
     identity::put_tags(&mut ova, &tag::tags(cx.job, session.client.id, "restore"));
     let mut made = ImportMade { job: cx.job, task: None, vdis: Vec::new() };
     let entry = cx.journal.write(&Made::Import(made.clone())).await?;

@@ -28,7 +28,7 @@ use xenkeep_disk::{
 use super::{import::Imported, overwrite};
 use crate::{
     context::{JobContext, Stop},
-    identity::Identity,
+    identity::{self, Identity},
     journal::{ImportMade, Made, SwapDisk, SwapMade},
     problem,
     session::{OrStop, Session},
@@ -101,6 +101,7 @@ pub(super) async fn prepare(
         new_disks: imported.disks.clone(),
         doomed,
         macs,
+        old_version: Some(record.version),
         task: None,
     };
     Ok(Prepared { made, metadata })
@@ -171,7 +172,7 @@ pub(crate) async fn settle(
     let mut undone = Vec::new();
     if let Some((vm, record)) = standing {
         let found = disks(session, &record).await?;
-        if !found.iter().any(|disk| made.new_disks.iter().any(|new| new.vdi_uuid == disk.vdi_uuid)) {
+        if !is_new(&made, &record, &found) {
             return backward(cx, session, entry, made, undone).await;
         }
         match faults(session, &made, &record, &found).await? {
@@ -216,7 +217,7 @@ async fn forward(
     let mut undone = Vec::new();
     match session.pool.vm_by_uuid(&made.working_uuid).await {
         Ok((working, record)) if tag::is_of_job(&record.other_config, made.import.job) => {
-            session.pool.vm_destroy(&working).await.or_stop(session)?;
+            undo::destroy_vm(session, &working).await?;
             undone.push(format!("record {} of the imported VM removed", made.working_uuid));
         }
         Ok(_) => {}
@@ -266,6 +267,14 @@ async fn bring_back(cx: &JobContext, session: &Session, made: &SwapMade) -> Resu
     session.pool.remove_other_config(&vm, tag::IMPORT_TASK).await.or_stop(session)?;
     cx.note(format!("VM {} ({}) was brought back from its saved metadata", made.vm_name, made.vm_uuid));
     Ok(())
+}
+
+/// The VM that stands is the restored one, whole or not: it has disks of it, or no disks where there are none to have.
+fn is_new(made: &SwapMade, standing: &Vm, found: &[SwapDisk]) -> bool {
+    if made.new_disks.is_empty() {
+        return made.old_version.is_some_and(|old| standing.version > old);
+    }
+    found.iter().any(|disk| made.new_disks.iter().any(|new| new.vdi_uuid == disk.vdi_uuid))
 }
 
 /// What is wrong with the new VM.
@@ -337,9 +346,7 @@ async fn metadata(identity: &Identity, old: &Vm, exported: &[u8]) -> Result<Byte
         vm.snapshot.set("version", Value::decimal(version));
     }
     // The imported VM's TPM stands still when the new one is made, and two can't have one uuid.
-    for vtpm in ova.of_class_mut("VTPM") {
-        vtpm.snapshot.set("vTPM'_uuid", Uuid::new_v4().to_string());
-    }
+    identity::renew_vtpms(&mut ova);
     Ok(xva::metadata(ova.to_xml().as_bytes()))
 }
 

@@ -8,7 +8,7 @@ use xapi::{
     record::{Network, PowerState, Vbd, VbdType, Vdi, Vm},
 };
 
-use super::{disks, note_down, tasks, within_limit};
+use super::{destroy_vm, disks, note_down, tasks, within_limit};
 use crate::{
     context::{JobContext, Stop},
     journal::{ImportMade, Made},
@@ -60,10 +60,8 @@ async fn remove(
             adopted = true;
             continue;
         }
-        match session.pool.vm_destroy(&vm).await {
-            Ok(()) => undone.push(format!("VM {} ({}) removed", record.name_label, record.uuid)),
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(session.stop(&error)),
+        if destroy_vm(session, &vm).await? {
+            undone.push(format!("VM {} ({}) removed", record.name_label, record.uuid));
         }
     }
     for vdi in disks::marked(session, made.job).await? {

@@ -8,7 +8,7 @@ use xapi::{
     record::{Vbd, VbdType, Vdi, Vm},
 };
 
-use super::{disks, note_down, tasks};
+use super::{destroy_vm, disks, note_down, tasks};
 use crate::{
     context::{JobContext, Stop},
     journal::{Made, SnapshotMade},
@@ -40,10 +40,8 @@ pub(super) async fn remove(
             note_down(cx, entry, || Made::Snapshot(made.clone())).await?;
         }
         tasks::forget_maker(session, &vm).await?;
-        match session.pool.vm_destroy(&vm).await {
-            Ok(()) => undone.push(format!("snapshot {} removed", record.name_label)),
-            Err(error) if error.is_gone() => {}
-            Err(error) => return Err(session.stop(&error)),
+        if destroy_vm(session, &vm).await? {
+            undone.push(format!("snapshot {} removed", record.name_label));
         }
     }
     // Where the disks were written down there is no need to look through all of the pool.

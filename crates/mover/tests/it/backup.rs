@@ -90,6 +90,45 @@ async fn storage_that_lets_go_late_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_template_is_refused_in_words() {
+    let rig = Rig::new().await;
+    let admin = rig.admin().await;
+    let (vm, _) = admin.vm_by_uuid(&rig.uuid("web1").await).await.unwrap();
+    admin.set_is_a_template(&vm, true).await.unwrap();
+    let (_, report) = rig.run(rig.backup_spec("web1")).await;
+    assert_eq!(code_of(&report), "vm.is_template", "{report:?}");
+    admin.logout().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_that_is_busy_with_something_else_is_waited_for() {
+    let rig = Rig::new().await;
+    let before = rig.state().await;
+    let admin = rig.admin().await;
+    let (vm, record) = admin.vm_by_uuid(&rig.uuid("web1").await).await.unwrap();
+    assert_eq!(record.power_state, xapi::record::PowerState::Halted);
+    // Somebody exports the VM, and nobody reads yet.
+    rig.sim.faults().arm(Fault::new(FaultKind::StallExport).at_byte(1 << 20));
+    let exporting = admin.export(xapi::Export::new(vm)).await.unwrap();
+    let job = rig.job(rig.backup_spec("web1"));
+    let id = job.id;
+    rig.desk.queue(job);
+    let machine = Machine::start(&rig.desk);
+    while !rig.desk.log(id).iter().any(|line| line.text.contains("is busy")) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let task = exporting.task().clone();
+    drop(exporting);
+    rig.sim.faults().clear();
+    let report = rig.desk.report(id).await;
+    machine.stop().await;
+    assert_eq!(report.state, JobState::Success, "{report:#?}");
+    admin.task_destroy(&task).await;
+    admin.logout().await;
+    rig.state().await.assert_same_as(&before, "after the VM was busy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_that_is_lost_in_mid_stream_does_no_harm() {
     let rig = Rig::new().await;
     let before = rig.state().await;

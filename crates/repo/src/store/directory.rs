@@ -18,6 +18,9 @@ use crate::{Error, Result, work};
 /// Files are born here and move to their place when they are complete. restic leaves the directory alone.
 const TEMP_DIR: &str = "tmp";
 
+/// What stands in the directory of a repository beside its config.
+const DIRS: [&str; 6] = ["keys", "locks", "index", "snapshots", TEMP_DIR, "data"];
+
 /// No file takes a day to write: older ones were left behind by a crash.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -34,14 +37,12 @@ impl Directory {
         Directory { root: root.into() }
     }
 
-    /// Makes the directories of a new repository in a directory that is empty or not there.
+    /// Makes the directories of a new repository in a directory that is empty or not there. One in which a death left no
+    /// more than the beginnings of a repository counts as empty.
     pub(crate) fn create(&self) -> Result<()> {
         make_dir(&self.root)?;
-        let mut entries = fs::read_dir(&self.root).map_err(|error| Error::io(&self.root, error))?;
-        if entries.next().is_some() {
-            return Err(Error::NotEmpty { dir: self.root.to_path_buf() });
-        }
-        for dir in ["keys", "locks", "index", "snapshots", TEMP_DIR, "data"] {
+        self.clear_beginnings()?;
+        for dir in DIRS {
             make_dir(&self.root.join(dir))?;
         }
         let data = self.root.join("data");
@@ -51,6 +52,29 @@ impl Directory {
         sync_dir(&data)?;
         sync_dir(&self.root)?;
         self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
+    }
+
+    /// Removes a key that no config was written for. Whatever else there is stays, and is an error.
+    fn clear_beginnings(&self) -> Result<()> {
+        let not_empty = || Error::NotEmpty { dir: self.root.to_path_buf() };
+        let mut keys = Vec::new();
+        for dir in entries(&self.root)? {
+            let name = dir.file_name();
+            let name = name.to_str().filter(|name| DIRS.contains(name)).ok_or_else(not_empty)?;
+            for entry in entries(&dir.path())? {
+                let kind = entry.file_type().map_err(|error| Error::io(&entry.path(), error))?;
+                match name {
+                    "keys" | TEMP_DIR if kind.is_file() => keys.push(entry.path()),
+                    "data" if kind.is_dir() && entries(&entry.path())?.is_empty() => {}
+                    _ => return Err(not_empty()),
+                }
+            }
+        }
+        for key in keys {
+            tracing::info!(file = %key.display(), "removing what an interrupted creation left behind");
+            fs::remove_file(&key).map_err(|error| Error::io(&key, error))?;
+        }
+        Ok(())
     }
 
     /// Removes what a crash left behind, as far as that is possible.
@@ -184,6 +208,11 @@ fn open(path: &Path, name: Name) -> Result<File> {
         io::ErrorKind::NotFound => Error::NotFound { what: name.to_string() },
         _ => Error::io(path, error),
     })
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>> {
+    let read = fs::read_dir(dir).and_then(Iterator::collect);
+    read.map_err(|error| Error::io(dir, error))
 }
 
 fn make_dir(dir: &Path) -> Result<()> {

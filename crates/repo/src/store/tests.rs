@@ -65,3 +65,30 @@ async fn what_a_crash_left_is_swept_when_it_is_old() {
     store.sweep();
     store.put(Name::Lock(Id::of(b"")), "made again".into()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_creation_that_was_interrupted_can_be_done_again() {
+    let (dir, store) = directory();
+    let root = dir.path().join("repo");
+    store.put(Name::Key(Id::of(b"key")), "of nothing".into()).await.unwrap();
+    fs::write(root.join("tmp/half"), "written").unwrap();
+    fs::remove_dir(root.join("data/ff")).unwrap();
+    store.create().unwrap();
+    assert!(store.list(Name::Key).await.unwrap().is_empty());
+    assert!(root.join("data/ff").is_dir() && !root.join("tmp/half").exists());
+}
+
+#[tokio::test]
+async fn nothing_is_created_over_what_may_be_needed() {
+    for name in ["config", "data/00/pack", "index/x", "snapshots/x", "locks/x", "keys/dir/x", "notes.txt", "photos/x"] {
+        let (dir, store) = directory();
+        let key = Name::Key(Id::of(b"key"));
+        store.put(key, "kept".into()).await.unwrap();
+        let path = dir.path().join("repo").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "x").unwrap();
+        assert!(matches!(store.create(), Err(Error::NotEmpty { .. })), "{name}");
+        assert_eq!(store.get(key, 4).await.unwrap(), "kept", "{name}");
+        assert!(path.exists(), "{name}");
+    }
+}

@@ -59,8 +59,16 @@ impl Pool {
     /// # Errors
     /// As [`Pool::call`].
     pub async fn set_other_config<R: Ref>(&self, object: &R, key: &str, value: &str) -> Result<()> {
+        let add = format!("{}.add_to_other_config", R::CLASS);
         self.remove_other_config(object, key).await?;
-        self.run(&format!("{}.add_to_other_config", R::CLASS), params![object, key, value]).await
+        match self.run(&add, params![object, key, value]).await {
+            // nobody knows whether it was heard: both once more
+            Err(error) if error.is_connection() => {
+                self.remove_other_config(object, key).await?;
+                self.run(&add, params![object, key, value]).await
+            }
+            other => other,
+        }
     }
 
     /// Removes a key of `other_config`, if it is there.

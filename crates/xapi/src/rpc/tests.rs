@@ -55,11 +55,15 @@ fn knows_what_may_be_repeated() {
     for method in
         ["VM.get_record", "VM.get_all_records", "event.from", "VM.assert_operation_valid", "system.listMethods"]
     {
-        assert!(is_read_only(method), "{method}");
+        assert!(is_read_only(method) && is_repeatable(method), "{method}");
     }
     for method in ["VM.start", "Async.VM.get_record", "session.login_with_password", "task.create", "event.next", "x"] {
-        assert!(!is_read_only(method), "{method}");
+        assert!(!is_read_only(method) && !is_repeatable(method), "{method}");
     }
+    for method in ["VM.set_name_label", "VDI.remove_from_other_config", "task.cancel"] {
+        assert!(!is_read_only(method) && is_repeatable(method), "{method}");
+    }
+    assert!(!is_repeatable("VDI.add_to_other_config"), "the second one finds the key there");
 }
 
 proptest::proptest! {

@@ -198,6 +198,24 @@ async fn a_dropped_connection_is_no_loss_while_waiting() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_dropped_once_fails_no_login_and_no_mark() {
+    let rig = Rig::start().await;
+    let drop_one = || rig.sim.faults().arm(Fault::new(FaultKind::DropRpc));
+    drop_one();
+    let pool = rig.login(rig.plain(0)).await;
+    let web = the_vm(&pool, "web").await;
+    drop_one();
+    pool.set_other_config(&web, "xenkeep:test", "1").await.unwrap();
+    drop_one();
+    pool.set_name_label(&web, "web2").await.unwrap();
+    drop_one();
+    pool.remove_other_config(&web, "xenkeep:test").await.unwrap();
+    assert_eq!(rig.sim.faults().struck(FaultKind::DropRpc), 4);
+    let record = pool.vm(&web).await.unwrap();
+    assert!(record.name_label == "web2" && !record.other_config.contains_key("xenkeep:test"));
+}
+
+#[tokio::test]
 async fn a_full_sr_refuses_a_snapshot() {
     let rig = Rig::start().await;
     let pool = rig.login(rig.plain(0)).await;
