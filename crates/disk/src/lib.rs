@@ -32,6 +32,7 @@
 //! ```
 
 pub mod block;
+pub mod buffers;
 mod error;
 mod feed;
 pub mod qcow2;

@@ -1,13 +1,14 @@
 //! Raw images: the disk byte for byte, as a file (holes included) or a block device.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, SeekFrom as Seeking, fadvise};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::block::{MAX_BLOCK_BYTES, check_range};
+use crate::buffers::Buffers;
 use crate::feed::{self, Feed};
 use crate::{Block, Blocks, Data, DiskRead, Error, Gapless, is_zero};
 
@@ -26,6 +28,10 @@ mod tests;
 const HOLE_BYTES: usize = 64 << 10;
 /// How many blocks may wait to be written.
 const WRITE_BEHIND: usize = 16;
+/// The disk is set to work whenever so much was written, so that not all of it is left for the end.
+const SYNC_BYTES: u64 = 64 << 20;
+/// How many buffers the reader uses again: those that wait to be taken, and those that are being worked at.
+const READ_BUFFERS: usize = 32;
 
 /// A raw image that is read.
 #[derive(Clone, Debug)]
@@ -47,6 +53,7 @@ impl RawFile {
     fn read_all(&self, feed: &Feed) -> Result<(), Error> {
         // A hint only.
         let _ = fadvise(&self.file, 0, None, Advice::Sequential);
+        let buffers = Buffers::new(READ_BUFFERS);
         let mut offset = 0;
         while offset < self.size {
             let data = self.next_data(offset)?;
@@ -57,7 +64,9 @@ impl RawFile {
             let end = self.next_hole(offset)?;
             while offset < end {
                 let len = (end - offset).min(MAX_BLOCK_BYTES as u64) as usize;
-                feed.put(Block::bytes(offset, self.read(offset, len)?))?;
+                let mut buffer = buffers.take(len);
+                self.read(offset, len, &mut buffer)?;
+                feed.put(Block::bytes(offset, buffer.freeze()))?;
                 offset += len as u64;
             }
         }
@@ -85,18 +94,18 @@ impl RawFile {
         }
     }
 
-    fn read(&self, offset: u64, len: usize) -> Result<Bytes, Error> {
-        let mut bytes = Vec::with_capacity(len);
+    /// Reads into an empty buffer that has room for it.
+    fn read(&self, offset: u64, len: usize, bytes: &mut Vec<u8>) -> Result<(), Error> {
         while bytes.len() < len {
             let at = offset + bytes.len() as u64;
-            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
+            match rustix::io::pread(&self.file, spare_capacity(bytes), at) {
                 Ok(0) => return Err(Error::truncated(format!("{} at {at}", self.path.display()))),
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::file(&self.path)(errno.into())),
             }
         }
         bytes.truncate(len);
-        Ok(bytes.into())
+        Ok(())
     }
 }
 
@@ -109,7 +118,11 @@ impl DiskRead for RawFile {
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         check_range(offset, buf.len() as u64, self.size)?;
         let (this, len) = (self.clone(), buf.len());
-        let bytes = spawn_blocking(move || this.read(offset, len)).await.map_err(|_| Error::Abandoned)??;
+        let read = spawn_blocking(move || {
+            let mut bytes = Vec::with_capacity(len);
+            this.read(offset, len, &mut bytes).map(|()| bytes)
+        });
+        let bytes = read.await.map_err(|_| Error::Abandoned)??;
         buf.copy_from_slice(&bytes);
         Ok(())
     }
@@ -155,24 +168,51 @@ async fn pass_on(mut blocks: Gapless, queue: mpsc::Sender<Option<Block>>) -> Res
     Ok(())
 }
 
-fn write_all(mut waiting: mpsc::Receiver<Option<Block>>, size: u64, file: &File) -> std::io::Result<Written> {
+/// Writes, while a second thread has what was written brought to the disk.
+fn write_all(waiting: mpsc::Receiver<Option<Block>>, size: u64, file: &File) -> io::Result<Written> {
     file.set_len(0)?;
     file.set_len(size)?;
-    let mut written = Written::default();
+    thread::scope(|scope| {
+        let (wake, woken) = sync_channel(1);
+        let syncing = scope.spawn(move || woken.iter().try_for_each(|()| file.sync_data()));
+        let written = write_blocks(waiting, file, &wake);
+        drop(wake);
+        // The system tells of an error only once: it must not be lost here.
+        syncing.join().map_err(|_| io::Error::other("the thread that syncs broke down"))??;
+        let (written, is_whole) = written?;
+        if is_whole {
+            file.sync_all()?;
+        }
+        Ok(written)
+    })
+}
+
+/// Writes what comes, and says whether that was all of it.
+fn write_blocks(
+    mut waiting: mpsc::Receiver<Option<Block>>,
+    file: &File,
+    wake: &SyncSender<()>,
+) -> io::Result<(Written, bool)> {
+    let (mut written, mut synced_bytes) = (Written::default(), 0);
     while let Some(block) = waiting.blocking_recv() {
         match block {
             Some(Block { offset, data: Data::Bytes(bytes), .. }) => {
                 written.data_bytes += write_data(file, offset, &bytes)?;
             }
             Some(_) => {}
-            None => file.sync_all()?,
+            None => return Ok((written, true)),
+        }
+        if written.data_bytes - synced_bytes >= SYNC_BYTES {
+            synced_bytes = written.data_bytes;
+            // If it is still busy, that covers a part of this; if it has failed, that comes out in the end.
+            let _ = wake.try_send(());
         }
     }
-    Ok(written)
+    Ok((written, false))
 }
 
 /// Writes what is not zero, in runs as long as possible.
-fn write_data(file: &File, offset: u64, bytes: &[u8]) -> std::io::Result<u64> {
+fn write_data(file: &File, offset: u64, bytes: &[u8]) -> io::Result<u64> {
     let (mut written, mut start, mut at) = (0, 0, 0);
     while at < bytes.len() {
         // Pieces are aligned on the disk, whatever the block.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use crate::crypto::{Key, NONCE_BYTES, SEAL_BYTES, TAG_BYTES};
+use crate::crypto::{Key, SEAL_BYTES};
 use crate::id::Id;
 use crate::index::{Index, Location};
 use crate::pack::BlobKind;
@@ -49,30 +49,39 @@ impl Blobs {
         })
     }
 
-    /// The sealed bytes of a run of a pack.
-    pub(crate) async fn fetch(&self, pack: Id, offset: u32, len: usize) -> Result<BytesMut> {
+    /// The sealed bytes of a run of a pack, in `buffer`.
+    pub(crate) async fn fetch(&self, pack: Id, offset: u32, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>> {
         let name = Name::Pack(pack);
-        let fetched = self.store.get_range(name, u64::from(offset), len).await;
-        let sealed = fetched.map_err(|error| match error {
+        let fetched = self.store.get_range(name, u64::from(offset), len, buffer).await;
+        fetched.map_err(|error| match error {
             Error::NotFound { .. } => Error::damaged(format!("pack {name}"), format!("it is missing; {REMEDY}")),
             Error::Damaged { why, .. } => Error::damaged(format!("pack {name}"), format!("{why}; {REMEDY}")),
             other => other,
-        })?;
-        Ok(Bytes::from(sealed).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..])))
+        })
     }
 
-    /// Opens, unpacks and checks a blob on a worker thread.
-    pub(crate) async fn open(&self, id: Id, location: Location, sealed: BytesMut) -> Result<Bytes> {
+    pub(crate) fn key(&self) -> &Arc<Key> {
+        &self.key
+    }
+
+    /// A blob that is read alone.
+    async fn blob(&self, id: Id, location: Location) -> Result<Bytes> {
+        let len = location.sealed_len as usize;
+        let mut sealed = self.fetch(location.pack, location.offset, len, Vec::new()).await?;
         let key = self.key.clone();
-        work::run(move || open(&key, id, &location, sealed)).await?
+        work::run(move || {
+            let mut raw = Vec::with_capacity(location.len() as usize);
+            open(&key, &id, &location, &mut sealed, &mut raw)?;
+            Ok(raw.into())
+        })
+        .await?
     }
 
     /// A chunk that must have this length.
     pub(crate) async fn chunk(&self, id: Id, len: usize) -> Result<Bytes> {
         let location = self.locate(BlobKind::Data, &id)?;
         check_len(&id, &location, len)?;
-        let sealed = self.fetch(location.pack, location.offset, location.sealed_len as usize).await?;
-        self.open(id, location, sealed).await
+        self.blob(id, location).await
     }
 
     pub(crate) async fn tree(&self, id: Id) -> Result<Tree> {
@@ -80,8 +89,7 @@ impl Blobs {
         if location.len() > MAX_TREE_BYTES || location.sealed_len > MAX_TREE_BYTES {
             return Err(location.damaged(&id, "it is too large for a directory"));
         }
-        let sealed = self.fetch(location.pack, location.offset, location.sealed_len as usize).await?;
-        let json = self.open(id, location, sealed).await?;
+        let json = self.blob(id, location).await?;
         Tree::from_json(&json).map_err(|error| location.damaged(&id, &format!("it is no directory ({error})")))
     }
 }
@@ -97,22 +105,19 @@ pub(crate) fn check_len(id: &Id, location: &Location, len: usize) -> Result<()> 
     Err(location.damaged(id, &format!("it should have {len} bytes, not {}", location.len())))
 }
 
-fn open(key: &Key, id: Id, location: &Location, mut sealed: BytesMut) -> Result<Bytes> {
-    let text = key.open_in_place(&mut sealed).map_err(|_| location.damaged(&id, "its seal is broken"))?;
-    let raw = match location.raw_len {
-        None => {
-            let end = sealed.len() - TAG_BYTES;
-            sealed.freeze().slice(NONCE_BYTES..end)
-        }
-        Some(raw_len) => {
-            let mut raw = Vec::with_capacity(raw_len as usize);
-            let unpacked = work::with_scratch(|scratch| scratch.decompressor.decompress_to_buffer(text, &mut raw));
-            unpacked.map_err(|error| location.damaged(&id, &format!("it cannot be unpacked ({error})")))?;
-            Bytes::from(raw)
-        }
-    };
-    if Id::of(&raw) != id {
-        return Err(location.damaged(&id, "its content does not match its hash"));
+/// Opens, unpacks and checks a blob. It goes to `raw`, which is empty and has room for it; `sealed` is spoiled.
+///
+/// Computes: call it on a worker thread.
+pub(crate) fn open(key: &Key, id: &Id, location: &Location, sealed: &mut [u8], raw: &mut Vec<u8>) -> Result<()> {
+    let text = key.open_in_place(sealed).map_err(|_| location.damaged(id, "its seal is broken"))?;
+    if location.raw_len.is_some() {
+        let unpacked = work::with_scratch(|scratch| scratch.decompressor.decompress_to_buffer(text, raw));
+        unpacked.map_err(|error| location.damaged(id, &format!("it cannot be unpacked ({error})")))?;
+    } else {
+        raw.extend_from_slice(text);
     }
-    Ok(raw)
+    if raw.len() != location.len() as usize || Id::of(raw) != *id {
+        return Err(location.damaged(id, "its content does not match its hash"));
+    }
+    Ok(())
 }

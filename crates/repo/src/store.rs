@@ -55,8 +55,8 @@ pub(crate) trait Store: Send + Sync {
     /// Reads a file, which is damaged if it is longer than `max_bytes`.
     async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes>;
 
-    /// Reads a part of a file, which is damaged if it is too short for that.
-    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>>;
+    /// Reads a part of a file, which is damaged if it is too short for that. What comes back is `buffer`, filled.
+    async fn get_range(&self, name: Name, offset: u64, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>>;
 
     /// Ids and lengths of all files of a kind. Files with other names are left out.
     async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>>;

@@ -1,7 +1,7 @@
 //! A repository in a local (or mounted) directory, laid out as restic lays it out.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::{Kind, Name, Store};
@@ -164,18 +166,22 @@ impl Store for Directory {
         .await?
     }
 
-    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
+    async fn get_range(&self, name: Name, offset: u64, len: usize, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
         let path = self.path(name);
         work::block(move || {
-            let mut file = open(&path, name)?;
-            let mut content = Vec::with_capacity(len);
-            file.seek(SeekFrom::Start(offset))
-                .and_then(|_| file.take(len as u64).read_to_end(&mut content))
-                .map_err(|error| Error::io(&path, error))?;
-            if content.len() < len {
-                return Err(Error::damaged(name.to_string(), "it is cut off"));
+            let file = open(&path, name)?;
+            buffer.clear();
+            buffer.reserve_exact(len);
+            while buffer.len() < len {
+                let at = offset.saturating_add(buffer.len() as u64);
+                match rustix::io::pread(&file, spare_capacity(&mut buffer), at) {
+                    Ok(0) => return Err(Error::damaged(name.to_string(), "it is cut off")),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(Error::io(&path, errno.into())),
+                }
             }
-            Ok(content)
+            buffer.truncate(len);
+            Ok(buffer)
         })
         .await?
     }

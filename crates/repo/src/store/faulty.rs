@@ -59,8 +59,8 @@ impl Store for Faulty {
         self.directory.get(name, max_bytes).await
     }
 
-    async fn get_range(&self, name: Name, offset: u64, len: usize) -> Result<Vec<u8>> {
-        self.directory.get_range(name, offset, len).await
+    async fn get_range(&self, name: Name, offset: u64, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>> {
+        self.directory.get_range(name, offset, len, buffer).await
     }
 
     async fn list(&self, kind: Kind) -> Result<Vec<(crate::id::Id, u64)>> {

@@ -20,15 +20,18 @@ async fn files_come_back_whole_in_part_and_in_lists() {
     for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack] {
         store.put(kind(id), "content".into()).await.unwrap();
         assert_eq!(store.get(kind(id), 7).await.unwrap(), "content");
-        assert_eq!(store.get_range(kind(id), 2, 3).await.unwrap(), b"nte");
+        assert_eq!(store.get_range(kind(id), 2, 3, Vec::new()).await.unwrap(), b"nte");
         assert_eq!(store.list(kind).await.unwrap(), [(id, 7)]);
         assert!(matches!(store.get(kind(id), 6).await, Err(Error::Damaged { .. })));
-        assert!(matches!(store.get_range(kind(id), 5, 3).await, Err(Error::Damaged { .. })));
-        assert!(matches!(store.get_range(kind(id), u64::MAX, 1).await, Err(Error::Io { .. } | Error::Damaged { .. })));
+        assert!(matches!(store.get_range(kind(id), 5, 3, Vec::new()).await, Err(Error::Damaged { .. })));
+        assert!(matches!(
+            store.get_range(kind(id), u64::MAX, 1, Vec::new()).await,
+            Err(Error::Io { .. } | Error::Damaged { .. })
+        ));
         store.remove(kind(id)).await.unwrap();
         store.remove(kind(id)).await.unwrap();
         assert!(matches!(store.get(kind(id), 7).await, Err(Error::NotFound { .. })));
-        assert!(matches!(store.get_range(kind(id), 0, 1).await, Err(Error::NotFound { .. })));
+        assert!(matches!(store.get_range(kind(id), 0, 1, Vec::new()).await, Err(Error::NotFound { .. })));
         assert!(store.list(kind).await.unwrap().is_empty());
     }
 }
