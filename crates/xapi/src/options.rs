@@ -30,6 +30,8 @@ pub struct Timeouts {
     pub call: Duration,
     /// The head of the answer to a bulk request.
     pub head: Duration,
+    /// The same for a request with a body: a pool answers before it reads, but what is in between may not.
+    pub upload_head: Duration,
     /// Silence in the midst of a bulk stream: XVA exports say something every 5 s, others may be quiet for minutes.
     pub quiet: Duration,
     /// From a cancel to the end of the task.
@@ -47,6 +49,7 @@ impl Default for Timeouts {
             login: Duration::from_secs(60),
             call: Duration::from_secs(15 * 60),
             head: Duration::from_secs(30 * 60),
+            upload_head: Duration::from_secs(15),
             quiet: Duration::from_secs(15 * 60),
             cancel: Duration::from_secs(2 * 60),
             verdict: Duration::from_secs(10),

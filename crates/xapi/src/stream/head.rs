@@ -5,7 +5,6 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::channel::AGENT;
-use crate::connect::Connector;
 use crate::session::Session;
 use crate::{Error, Result};
 
@@ -91,8 +90,8 @@ impl Answer {
     }
 
     /// Reads a head, and hands back what already came of the body.
-    pub(super) async fn read(io: &mut (impl AsyncRead + Unpin), host: &dyn Connector) -> Result<(Self, Bytes)> {
-        let address = || host.address().to_string();
+    pub(super) async fn read(io: &mut (impl AsyncRead + Unpin), address: &str) -> Result<(Self, Bytes)> {
+        let address = || address.to_owned();
         let mut buffer = BytesMut::with_capacity(ANSWER_BYTES_MAX);
         loop {
             match io.read_buf(&mut buffer).await {

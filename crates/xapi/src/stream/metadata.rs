@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::head::Head;
+use super::head::{Answer, Head};
 use super::request::Opened;
 use super::upload::flag;
 use crate::{Error, Pool, Result, TaskRef, TaskResult, VmRef};
@@ -102,7 +102,7 @@ impl Pool {
 
     /// The whole body: as long as was said, or to the end of the connection.
     async fn read_all(&self, opened: Opened) -> Result<Bytes> {
-        let length = opened.answer.content_length();
+        let length = opened.answer.as_ref().and_then(Answer::content_length);
         let Opened { mut io, begun, address, .. } = opened;
         let too_long =
             |address| Error::Protocol { address, what: format!("more than {METADATA_BYTES_MAX} bytes of metadata") };

@@ -19,7 +19,8 @@ const PAGE: Duration = Duration::from_secs(5);
 /// A stream that the pool has accepted.
 pub(super) struct Opened {
     pub(super) io: Box<dyn Io>,
-    pub(super) answer: Answer,
+    /// None to a PUT whose pool keeps its answer until it has the body.
+    pub(super) answer: Option<Answer>,
     /// What already came of the body.
     pub(super) begun: Bytes,
     pub(super) address: String,
@@ -27,7 +28,8 @@ pub(super) struct Opened {
 
 impl Pool {
     /// Sends `head` to the master, and on to whomever it names. The body of a PUT must not be on its way before this
-    /// returns: the pool answers before it reads, and after a redirect a body would be lost.
+    /// returns: the pool answers before it reads, and after a redirect a body would be lost. One that stays silent for a
+    /// while (a proxy in between, say) is sent the body all the same.
     pub(super) async fn open(&self, head: &Head) -> Result<Opened> {
         let mut connector = self.master_connector();
         let mut known = false;
@@ -42,10 +44,14 @@ impl Pool {
                 }
                 other => other?,
             };
-            match opened.answer.status {
+            let Some(answer) = &opened.answer else {
+                tracing::warn!(path = head.path, host = %opened.address, "no answer yet: sending the body all the same");
+                return Ok(opened);
+            };
+            match answer.status {
                 200..=299 => return Ok(opened),
                 301 | 302 | 303 | 307 | 308 => {
-                    let Some(location) = opened.answer.header("location") else {
+                    let Some(location) = answer.header("location") else {
                         let what = "a redirect without a location".to_owned();
                         return Err(Error::Protocol { address: opened.address, what });
                     };
@@ -66,9 +72,11 @@ impl Pool {
         let lost = |source| Error::Lost { address: address.clone(), source };
         io.write_all(&bytes).await.map_err(lost)?;
         io.flush().await.map_err(lost)?;
-        let patience = self.options().timeouts.head;
-        let (answer, begun) = match timeout(patience, Answer::read(&mut io, connector.as_ref())).await {
-            Ok(read) => read?,
+        let timeouts = &self.options().timeouts;
+        let patience = if head.method == "PUT" { timeouts.upload_head } else { timeouts.head };
+        let (answer, begun) = match timeout(patience, Answer::read(&mut io, &address)).await {
+            Ok(read) => read.map(|(answer, begun)| (Some(answer), begun))?,
+            Err(_) if head.method == "PUT" => (None, Bytes::new()),
             Err(_) => return Err(Error::Silent { address, what: "the head of an answer", after: patience }),
         };
         Ok(Opened { io, answer, begun, address })
@@ -77,7 +85,8 @@ impl Pool {
     async fn refused(&self, head: &Head, mut opened: Opened) -> Error {
         let link = self.link();
         let words = timeout(PAGE, page(&mut opened.io, &opened.begun, link.session())).await.unwrap_or_default();
-        let reason = if words.is_empty() { link.session().mask(&opened.answer.reason) } else { words };
-        Error::Http { status: opened.answer.status, reason, path: head.path.to_owned() }
+        let answer = opened.answer.unwrap_or_default();
+        let reason = if words.is_empty() { link.session().mask(&answer.reason) } else { words };
+        Error::Http { status: answer.status, reason, path: head.path.to_owned() }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::head::Head;
+use super::head::{Answer, Head};
 use super::quiet::Quiet;
 use super::request::Opened;
 use crate::connect::Io;
@@ -35,6 +35,9 @@ pub struct Upload {
     pool: Pool,
     task: TaskRef,
     address: String,
+    path: &'static str,
+    /// The pool had not answered when the body began.
+    unanswered: bool,
 }
 
 impl std::fmt::Debug for Upload {
@@ -72,7 +75,7 @@ impl Pool {
         query.push(("task_id".to_owned(), task.to_string()));
         let head = Head { method: "PUT", path, query, content_length };
         match self.open(&head).await {
-            Ok(opened) => Ok(Upload::new(self.clone(), opened, task)),
+            Ok(opened) => Ok(Upload::new(self.clone(), opened, task, path)),
             Err(cause) => Err(self.task(task).explain(cause).await),
         }
     }
@@ -86,10 +89,10 @@ pub(super) fn flag(query: &mut Vec<(String, String)>, key: &str, on: bool) {
 }
 
 impl Upload {
-    fn new(pool: Pool, opened: Opened, task: TaskRef) -> Self {
+    fn new(pool: Pool, opened: Opened, task: TaskRef, path: &'static str) -> Self {
         let quiet = Quiet::new(pool.options().timeouts.quiet);
-        let Opened { io, address, .. } = opened;
-        Self { io, quiet, sent: 0, pool, task, address }
+        let Opened { io, address, answer, .. } = opened;
+        Self { io, quiet, sent: 0, pool, task, address, path, unanswered: answer.is_none() }
     }
 
     /// The task that tells how it ends.
@@ -124,11 +127,27 @@ impl Upload {
         let task = self.pool.task(self.task.clone());
         let wait = task.wait(cancel, on_progress);
         tokio::pin!(wait);
-        tokio::select! {
-            ended = &mut wait => ended,
-            // what is left unread when we close would make the kernel reset the connection, and lose bytes on their way
-            () = drain(&mut self.io) => wait.await,
+        let refused = tokio::select! {
+            ended = &mut wait => return ended,
+            refused = self.listen() => refused,
+        };
+        match refused {
+            None => wait.await,
+            Some(cause) => Err(self.explain(cause).await),
         }
+    }
+
+    /// Reads to the end: what is left unread when we close would make the kernel reset the connection, and lose bytes on
+    /// their way. A late answer that is a refusal is told, since its task may stay pending for ever.
+    async fn listen(&mut self) -> Option<Error> {
+        if self.unanswered
+            && let Ok((answer, _)) = Answer::read(&mut self.io, &self.address).await
+            && !(200..300).contains(&answer.status)
+        {
+            return Some(Error::Http { status: answer.status, reason: answer.reason, path: self.path.to_owned() });
+        }
+        drain(&mut self.io).await;
+        None
     }
 
     /// After a failure: hangs up, and tells what the task says of it, if it says more than `cause`.

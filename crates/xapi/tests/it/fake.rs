@@ -164,7 +164,8 @@ impl Fake {
     pub async fn login_impatiently(&self) -> Pool {
         let short = Duration::from_millis(300);
         let call = Duration::from_secs(2);
-        let timeouts = Timeouts { call, quiet: short, cancel: short, verdict: short, ..Timeouts::default() };
+        let timeouts =
+            Timeouts { call, upload_head: short, quiet: short, cancel: short, verdict: short, ..Timeouts::default() };
         let options = Options { timeouts, ..Options::default() };
         Pool::login_with(self.endpoint(), "root", &"secret".to_string().into(), options).await.unwrap()
     }

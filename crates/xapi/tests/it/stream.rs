@@ -256,6 +256,40 @@ async fn an_import_is_written_without_framing() {
     }
 }
 
+/// A host that reads until its client has said all, and answers only then.
+async fn late(status: &'static str, ended: &'static str) -> (Fake, Arc<Mutex<Vec<u8>>>) {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&kept);
+    let host = host("/import", task(ended, "", &[]), move |_| {
+        let taken = Arc::clone(&taken);
+        Reply::rest(move |mut stream| async move {
+            let mut body = Vec::new();
+            stream.read_to_end(&mut body).await.unwrap();
+            *taken.lock().unwrap() = body;
+            stream.write_all(format!("HTTP/1.1 {status}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        })
+    });
+    (host.await, kept)
+}
+
+#[tokio::test]
+async fn a_host_that_answers_late_is_sent_the_body_all_the_same() {
+    let (host, kept) = late("200 OK", "success").await;
+    let mut upload = host.login_impatiently().await.import(Import::default()).await.unwrap();
+    upload.write_all(b"a body").await.unwrap();
+    upload.finish(&CancellationToken::new(), |_| {}).await.unwrap();
+    while kept.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*kept.lock().unwrap(), b"a body");
+
+    let (host, _) = late("403 Forbidden", "pending").await;
+    let mut upload = host.login_impatiently().await.import(Import::default()).await.unwrap();
+    upload.write_all(b"a body").await.unwrap();
+    let error = upload.finish(&CancellationToken::new(), |_| {}).await.unwrap_err();
+    assert!(matches!(error, Error::Http { status: 403, .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_redirected_import_sends_its_body_to_the_member_only() {
     let kept = Arc::new(Mutex::new(Vec::new()));
