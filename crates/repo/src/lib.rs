@@ -60,6 +60,7 @@ mod session;
 mod snapshot;
 mod store;
 mod tree;
+mod walk;
 mod work;
 mod write;
 

@@ -17,7 +17,9 @@ fn directory() -> (tempfile::TempDir, Directory) {
 async fn files_come_back_whole_in_part_and_in_lists() {
     let (_dir, store) = directory();
     let id = Id::of(b"x");
-    for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack] {
+    let ours = [Name::Mark as Kind, Name::Forgotten, Name::Damage, Name::Verified, Name::Protection];
+    for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack].into_iter().chain(ours) {
+        assert!(store.list(kind).await.unwrap().is_empty());
         store.put(kind(id), "content".into()).await.unwrap();
         assert_eq!(store.get(kind(id), 7).await.unwrap(), "content");
         assert_eq!(store.get_range(kind(id), 2, 3, Vec::new()).await.unwrap(), b"nte");
