@@ -3,10 +3,10 @@
 use super::*;
 use crate::store::Directory;
 
-fn store() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
+async fn store() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
     let dir = tempfile::tempdir().unwrap();
     let store = Directory::new(&dir.path().join("repo"));
-    store.create().unwrap();
+    store.prepare().await.unwrap();
     (dir, Arc::new(store), Arc::new(Key::random()))
 }
 
@@ -24,7 +24,7 @@ async fn count(store: &dyn Store) -> usize {
 
 #[tokio::test]
 async fn shared_locks_stand_side_by_side_and_go() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let first = Lock::take(store.clone(), key.clone(), Purpose::Session).await.unwrap();
     let second = Lock::take(store.clone(), key.clone(), Purpose::Session).await.unwrap();
     assert_eq!(count(&*store).await, 2);
@@ -36,7 +36,7 @@ async fn shared_locks_stand_side_by_side_and_go() {
 
 #[tokio::test]
 async fn an_exclusive_lock_refuses_us_and_we_leave_none() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     foreign(&*store, &key, |_| {}).await;
     let error = Lock::take(store.clone(), key.clone(), Purpose::Session).await.err().unwrap();
     assert!(matches!(&error, Error::Locked { by } if by.contains("process")), "{error:?}");
@@ -46,7 +46,7 @@ async fn an_exclusive_lock_refuses_us_and_we_leave_none() {
 
 #[tokio::test]
 async fn abandoned_locks_are_passed_over() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let ours = Some(Ours::new(Purpose::Session));
     foreign(&*store, &key, |file| (file.pid, file.xenkeep) = (u32::MAX, ours)).await;
     let restics = foreign(&*store, &key, |file| {
@@ -69,7 +69,7 @@ async fn abandoned_locks_are_passed_over() {
 
 #[tokio::test]
 async fn a_renewed_lock_is_a_new_file() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let lock = Lock::take(store.clone(), key, Purpose::Session).await.unwrap();
     let before = lock.held.id();
     lock.held.refresh().await.unwrap();
@@ -80,7 +80,7 @@ async fn a_renewed_lock_is_a_new_file() {
 
 #[tokio::test]
 async fn a_lock_that_was_removed_or_slept_too_long_is_lost() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let lock = Lock::take(store.clone(), key.clone(), Purpose::Session).await.unwrap();
     store.remove(Name::Lock(lock.held.id().unwrap())).await.unwrap();
     assert!(matches!(lock.check().await, Err(Error::LockLost)));
@@ -98,7 +98,7 @@ async fn whoever_is_in_the_way_refuses_whom() {
         [(Session, vec![Session, Prune, Sweep]), (Prune, vec![Session, Sweep]), (Sweep, vec![Session])]
     {
         for second in [Session, Prune, Sweep] {
-            let (_dir, store, key) = store();
+            let (_dir, store, key) = store().await;
             let _held = Lock::take(store.clone(), key.clone(), first).await.unwrap();
             let taken = Lock::take(store.clone(), key.clone(), second).await;
             assert_eq!(taken.is_ok(), beside.contains(&second), "{second:?} beside {first:?}");
@@ -106,7 +106,7 @@ async fn whoever_is_in_the_way_refuses_whom() {
     }
     for (exclusive, beside) in [(false, vec![Session, Prune]), (true, vec![])] {
         for purpose in [Session, Prune, Sweep] {
-            let (_dir, store, key) = store();
+            let (_dir, store, key) = store().await;
             foreign(&*store, &key, |file| file.exclusive = exclusive).await;
             let taken = Lock::take(store.clone(), key.clone(), purpose).await;
             assert_eq!(taken.is_ok(), beside.contains(&purpose), "{purpose:?} beside restic's, exclusive: {exclusive}");
@@ -116,7 +116,7 @@ async fn whoever_is_in_the_way_refuses_whom() {
 
 #[tokio::test]
 async fn a_session_stays_the_same_when_its_lock_is_renewed() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let lock = Lock::take(store.clone(), key.clone(), Purpose::Prune).await.unwrap();
     let before = holders(&*store, &key).await.unwrap();
     lock.held.refresh().await.unwrap();
