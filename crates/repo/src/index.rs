@@ -20,7 +20,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use file::{IndexFile, MAX_FILE_BYTES, MAX_JSON_BYTES};
+pub(crate) use file::IndexFile;
+use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
 
 /// Where a blob lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub(crate) struct Location {
 }
 
 /// A pack that is stored, and what is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackEntries {
     pub(crate) id: Id,
     pub(crate) entries: Vec<Entry>,
