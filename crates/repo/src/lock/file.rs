@@ -26,7 +26,7 @@ pub(crate) enum Purpose {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     pub(super) time: Timestamp,
     pub(super) exclusive: bool,
     #[serde(default)]
@@ -68,7 +68,7 @@ impl LockFile {
     }
 
     /// restic's rule: too old, or its process is gone from this machine.
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let age = Timestamp::now().as_second() - self.time.as_second();
         age > STALE_SECONDS || (self.hostname == machine::host_name() && !machine::process_exists(self.pid))
     }
