@@ -26,7 +26,7 @@ mod tests;
 
 pub(crate) use file::IndexFile;
 use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
-pub(crate) use ids::{IdMap, IdSet};
+pub(crate) use ids::{IdHasher, IdMap, IdSet};
 use packs::Packs;
 use recent::{Recent, Slot};
 
