@@ -42,5 +42,5 @@ pub use retention::{
 pub use secret::Secret;
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
-    PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, VerifyDepth, VerifyRequest, VerifySummary,
+    PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,
 };

@@ -119,28 +119,52 @@ impl VerifyRequest {
 pub struct VerifySummary {
     /// What was asked for.
     pub request: VerifyRequest,
-    /// Packs that were verified.
-    pub packs: u64,
-    /// Packs in the datastore.
-    pub packs_total: u64,
-    /// Bytes that were read.
-    pub bytes_read: u64,
     /// Points that were looked at.
     pub points: u64,
-    /// Files that are missing or damaged.
+    /// Packs in the datastore: the files that hold the data.
+    pub packs_total: u64,
+    /// Their size.
+    pub bytes_total: u64,
+    /// Packs that were read whole.
+    pub packs_read: u64,
+    /// Bytes that were read of them.
+    pub bytes_read: u64,
+    /// Files that are missing or damaged; the first hundred.
     pub files: Vec<DamagedFile>,
-    /// Points that this touches: with each, what of it can't be restored.
+    /// Further ones.
+    pub more_files: u64,
+    /// Files of which it could not be said whether they are damaged.
+    pub undecided: Vec<UndecidedFile>,
+    /// Points that can't be restored whole, oldest first.
     pub touched: Vec<TouchedPoint>,
-    /// Damage of earlier verifications that is healed.
-    pub healed: u64,
+    /// Damaged pieces of which a good copy lies elsewhere: nothing is lost with them.
+    pub healed_chunks: u64,
+    /// Packs that an earlier verification found damaged and that are good again, or gone.
+    pub cleared_packs: u64,
+    /// Bytes in packs that no index knows: of backups that run now, or were killed.
+    pub unindexed_bytes: u64,
+    /// Packs that have never been read whole.
+    pub never_read_packs: u64,
+    /// When the pack was read that was read longest ago, if all have been.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub oldest_read: Option<Timestamp>,
 }
 
 impl VerifySummary {
-    /// Nothing is wrong.
+    /// Everything that was looked at is as it should be.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.files.is_empty() && self.touched.is_empty()
+        self.files.is_empty() && self.undecided.is_empty() && self.touched.is_empty()
     }
+}
+
+/// A file that could not be judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UndecidedFile {
+    /// Its name in the repository.
+    pub name: String,
+    /// What stood in the way.
+    pub why: String,
 }
 
 /// A file of a datastore that is missing or damaged.
@@ -152,6 +176,8 @@ pub struct DamagedFile {
     pub why: String,
     /// Pieces of disks and descriptions in it that can't be read.
     pub chunks: u64,
+    /// Those of them of which there is no good copy elsewhere.
+    pub lost_chunks: u64,
     /// Points that it touches.
     pub points: u64,
     /// What can be done.
@@ -176,6 +202,8 @@ pub struct TouchedPoint {
     pub disks: Vec<String>,
     /// Files beside the disks that are touched.
     pub files: Vec<String>,
+    /// A directory above all of them is lost: nothing of the point can be found.
+    pub whole: bool,
 }
 
 /// Copy points to another datastore. One of the three says which.
@@ -220,6 +248,8 @@ pub struct PointDamage {
     pub disks: Vec<String>,
     /// Files beside the disks that can't be read.
     pub files: Vec<String>,
+    /// Nothing of it can be restored.
+    pub whole: bool,
 }
 
 /// What is known of a datastore's state.

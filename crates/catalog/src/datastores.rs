@@ -188,14 +188,15 @@ pub(crate) async fn verified(
         at,
         job,
         request: verify.request.clone(),
-        damaged_files: verify.files.len() as u64,
+        damaged_files: (verify.files.len() as u64).saturating_add(verify.more_files),
         touched_points: verify.touched.len() as u64,
     };
     let query = match verify.request.depth {
-        VerifyDepth::Quick => "UPDATE datastores SET verified_quick = $2 WHERE id = $1",
-        VerifyDepth::Full => "UPDATE datastores SET verified_full = $2 WHERE id = $1",
+        VerifyDepth::Quick => "UPDATE datastores SET stored_bytes = $3, verified_quick = $2 WHERE id = $1",
+        VerifyDepth::Full => "UPDATE datastores SET stored_bytes = $3, verified_full = $2 WHERE id = $1",
     };
-    sqlx::query(query).bind(datastore.to_string()).bind(json(&last)).execute(tx).await?;
+    let measured = verify.bytes_total.saturating_add(verify.unindexed_bytes);
+    sqlx::query(query).bind(datastore.to_string()).bind(json(&last)).bind(size(measured)).execute(tx).await?;
     Ok(())
 }
 

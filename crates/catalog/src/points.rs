@@ -151,6 +151,7 @@ pub(crate) async fn verified(
             depth: found.request.depth,
             disks: touched.disks.clone(),
             files: touched.files.clone(),
+            whole: touched.whole,
         };
         set_damage(tx, datastore, &touched.point, Some(&damage)).await?;
     }
