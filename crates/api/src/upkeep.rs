@@ -34,12 +34,16 @@ pub struct PruneSummary {
     pub points: u64,
     /// Bytes that points refer to.
     pub used_bytes: u64,
-    /// Bytes that no point refers to, and that are in no mark yet.
+    /// Bytes that no point refers to, and that no earlier prune has marked.
     pub unused_bytes: u64,
-    /// What is to go for no point refers to it, or for its used parts have been copied.
+    /// Packs that can go, and packs that stay though not all of them is used; and why.
     pub classes: Vec<PruneClass>,
-    /// Written anew, because too much of it was unused.
+    /// What can go.
+    pub to_delete: PackCount,
+    /// Of this, packs whose used part is written anew first.
     pub repacked: PackCount,
+    /// Bytes of these used parts.
+    pub rewritten_bytes: u64,
     /// Marked for deletion by this run.
     pub marked: PackCount,
     /// Deleted by this run.
@@ -48,15 +52,21 @@ pub struct PruneSummary {
     pub rescued_packs: u64,
     /// Marked, and what their deletion waits for.
     pub waiting: Vec<PruneWaiting>,
+    /// Bytes in the datastore afterwards.
+    pub stored_bytes: u64,
+    /// Bytes that the next prune can free: what waits, and after a dry run what would be marked.
+    pub reclaimable_bytes: u64,
 }
 
-/// Packs of one kind, and why they go.
+/// Packs of one kind, and why they go or stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PruneClass {
     /// Why: one sentence.
     pub why: String,
     /// How many.
     pub count: PackCount,
+    /// Of their bytes, those that no point refers to.
+    pub unused_bytes: u64,
 }
 
 /// A number of packs and their bytes.
@@ -295,6 +305,6 @@ pub struct LastPrune {
     pub job: JobId,
     /// Bytes that it deleted.
     pub deleted_bytes: u64,
-    /// Bytes that a prune would have freed right after it: unused ones, and marked ones that wait.
+    /// Bytes that the next prune can free.
     pub reclaimable_bytes: u64,
 }

@@ -163,14 +163,16 @@ pub(crate) async fn pruned(
     job: JobId,
     prune: &PruneSummary,
 ) -> Result<(), Error> {
-    let waiting: u64 = prune.waiting.iter().map(|waiting| waiting.count.bytes).sum();
-    let deleted = if prune.dry_run { 0 } else { prune.deleted.bytes };
-    let reclaimable = prune.unused_bytes.saturating_add(waiting);
-    let last = LastPrune { at, job, deleted_bytes: deleted, reclaimable_bytes: reclaimable };
+    let last = LastPrune {
+        at,
+        job,
+        deleted_bytes: prune.deleted.bytes,
+        reclaimable_bytes: prune.reclaimable_bytes,
+    };
     sqlx::query("UPDATE datastores SET pruned = $2, stored_bytes = $3 WHERE id = $1")
         .bind(datastore.to_string())
         .bind(json(&last))
-        .bind(size(prune.used_bytes.saturating_add(reclaimable)))
+        .bind(size(prune.stored_bytes))
         .execute(tx)
         .await?;
     Ok(())

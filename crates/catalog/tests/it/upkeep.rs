@@ -3,7 +3,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{Executor as _, SqlSafeStr as _};
 use xenkeep_api::{
     CopySummary, DatastoreId, JobResult, JobSpec, JobState, PackCount, PointProtection, PruneRequest, PruneSummary,
-    PruneWaiting, TouchedPoint, VerifyDepth, VerifyRequest, VerifySummary,
+    TouchedPoint, VerifyDepth, VerifyRequest, VerifySummary,
 };
 use xenkeep_catalog::{Catalog, Error, PointQuery};
 
@@ -167,13 +167,10 @@ async fn bytes_are_counted_on_until_they_are_measured() {
     let b = add_point(&catalog, "bb", &lab, store, 2).await;
     assert_eq!((state("store").await.points, state("store").await.stored_bytes), (2, Some(1 << 30)));
 
-    let count = |bytes| PackCount { packs: 1, bytes };
-    let waiting = PruneWaiting { count: count(30), reason: "for the grace time".to_owned(), until: None };
     let prune = PruneSummary {
-        used_bytes: 1000,
-        unused_bytes: 4,
-        deleted: count(50),
-        waiting: vec![waiting],
+        deleted: PackCount { packs: 1, bytes: 50 },
+        stored_bytes: 1034,
+        reclaimable_bytes: 34,
         ..PruneSummary::default()
     };
     let spec = JobSpec::PruneDatastore { datastore: store, request: PruneRequest::default() };

@@ -104,15 +104,15 @@ async fn what_makes_no_sense_is_refused() {
     rig.furnish().await;
     back_up(&rig, &WEB[..1]).await;
     for (path, body, status, code) in [
-        ("/retention/preview", json!({"policy": {}}), 400, "retention.keeps_nothing"),
-        ("/retention", json!({"policy": {"keep_last": 0}}), 400, "retention.keeps_nothing"),
-        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "Mars/Base"}), 400, "retention.unknown_time_zone"),
-        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "../../etc/passwd"}), 400, "retention.unknown_time_zone"),
+        ("/retention/preview", json!({"policy": {}}), 422, "retention.keeps_nothing"),
+        ("/retention", json!({"policy": {"keep_last": 0}}), 422, "retention.keeps_nothing"),
+        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "Mars/Base"}), 422, "retention.unknown_time_zone"),
+        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "../../etc/passwd"}), 422, "retention.unknown_time_zone"),
         ("/retention", json!({"policy": {"keep_lats": 1}}), 422, "request.invalid"),
         ("/retention", json!({"policy": {"keep_within": "soon"}}), 422, "request.invalid"),
         ("/retention", json!({"policy": {"keep_last": 1}, "vm": "wob"}), 404, "point.none"),
         ("/retention", json!({"policy": {"keep_last": 1}, "datastore": "stare"}), 404, "datastore.not_found"),
-        ("/points/forget", json!({"points": []}), 400, "request.invalid"),
+        ("/points/forget", json!({"points": []}), 422, "request.invalid"),
         ("/points/forget", json!({"points": ["ffff"]}), 404, "point.not_found"),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
@@ -147,7 +147,7 @@ async fn a_protected_point_is_removed_by_nobody() {
     for reason in ["", "  ", "a\nb", &"x".repeat(501)] {
         let protect = rig.request(Method::PUT, &format!("/points/{}/protection", web[2].id));
         let response = protect.json(&json!({ "reason": reason })).send().await.unwrap();
-        refused(response, StatusCode::BAD_REQUEST, "request.invalid").await;
+        refused(response, StatusCode::UNPROCESSABLE_ENTITY, "request.invalid").await;
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_prune_gets_what_was_asked_for() {
     for body in [json!({"max_unused_percent": 101}), json!({"max_unused_percent": -1}), json!({"grace_seconds": 1u64 << 40})]
     {
         let response = rig.post("/datastores/store/prune", body).await;
-        refused(response, StatusCode::BAD_REQUEST, "request.invalid").await;
+        refused(response, StatusCode::UNPROCESSABLE_ENTITY, "request.invalid").await;
     }
     let response = rig.post("/datastores/stare/prune", json!({})).await;
     refused(response, StatusCode::NOT_FOUND, "datastore.not_found").await;
@@ -81,7 +81,7 @@ async fn what_a_verification_found_is_kept_though_its_job_fails() {
         json!({"depth": "full", "share_percent": 0}),
         json!({"depth": "full", "share_percent": 100.5}),
     ] {
-        assert_eq!(rig.post("/datastores/store/verify", body).await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(rig.post("/datastores/store/verify", body).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
     }
 }
 
@@ -112,7 +112,7 @@ async fn copies_are_points_of_their_own() {
         (json!({"target": "store", "all": true}), "copy.same_datastore"),
         (json!({"target": "offsite", "points": [copy.id]}), "copy.wrong_datastore"),
     ] {
-        refused(rig.post("/datastores/store/copy", body).await, StatusCode::BAD_REQUEST, code).await;
+        refused(rig.post("/datastores/store/copy", body).await, StatusCode::UNPROCESSABLE_ENTITY, code).await;
     }
     let response = rig.post("/datastores/store/copy", json!({"target": "offsite", "vm": "wob"})).await;
     refused(response, StatusCode::NOT_FOUND, "point.none").await;

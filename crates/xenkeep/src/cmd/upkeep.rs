@@ -2,7 +2,7 @@
 
 use clap::{ArgGroup, Args};
 use xenkeep_api::{
-    CopyRequest, CopySummary, Job, JobResult, PackCount, PruneRequest, PruneSummary, TouchedPoint, VerifyDepth,
+    CopyRequest, CopySummary, DamagedFile, Job, JobResult, PackCount, PruneRequest, PruneSummary, TouchedPoint, VerifyDepth,
     VerifyRequest, VerifySummary,
 };
 
@@ -187,47 +187,62 @@ pub(super) fn summary(job: &Job) -> Option<String> {
     }
 }
 
-fn count(count: PackCount) -> String {
-    if count.packs == 0 {
-        return String::new();
+/// `1 pack`, `12 packs`; nothing for none.
+fn several(number: u64, noun: &str) -> String {
+    match number {
+        0 => String::new(),
+        1 => format!("1 {noun}"),
+        n => format!("{n} {noun}s"),
     }
-    let packs = if count.packs == 1 { "1 pack".to_owned() } else { format!("{} packs", count.packs) };
-    format!("{packs}, {}", units::size(count.bytes))
+}
+
+fn count(count: PackCount) -> String {
+    if count.packs == 0 { String::new() } else { format!("{}, {}", several(count.packs, "pack"), units::size(count.bytes)) }
 }
 
 fn pruned(name: &str, prune: &PruneSummary) -> String {
     let name = one_line(name);
-    let mut text = if prune.dry_run { format!("what a prune of {name} would do:\n") } else { format!("pruned {name}\n") };
+    let mut text =
+        if prune.dry_run { format!("what a prune of {name} would do\n") } else { format!("pruned {name}\n") };
     let held = prune.used_bytes.saturating_add(prune.unused_bytes);
     let share = if held > 0 { prune.unused_bytes as f64 * 100.0 / held as f64 } else { 0.0 };
     text += &details([
         ("  points", prune.points.to_string()),
         ("  used", units::size(prune.used_bytes)),
         ("  unused", format!("{} ({share:.1} %)", units::size(prune.unused_bytes))),
-        ("  written anew", count(prune.repacked)),
+        ("  can go", count(prune.to_delete)),
+        ("  written anew", if prune.repacked.packs > 0 { repacked(prune) } else { String::new() }),
         ("  marked", count(prune.marked)),
         ("  deleted", count(prune.deleted)),
-        ("  kept again", if prune.rescued_packs > 0 { format!("{} packs", prune.rescued_packs) } else { String::new() }),
+        ("  kept again", several(prune.rescued_packs, "pack")),
+        ("  in the datastore", units::size(prune.stored_bytes)),
     ]);
     for class in &prune.classes {
         text += &format!("  {}: {}\n", count(class.count), one_line(&class.why));
     }
     for waiting in &prune.waiting {
-        let until = waiting.until.map(|at| format!(" (until {})", units::time(at))).unwrap_or_default();
-        text += &format!("  {} wait: {}{until}\n", count(waiting.count), one_line(&waiting.reason));
+        text += &format!("  {} wait: {}\n", count(waiting.count), one_line(&waiting.reason));
     }
     text
 }
 
+fn repacked(prune: &PruneSummary) -> String {
+    format!("{} of {}", units::size(prune.rewritten_bytes), count(prune.repacked))
+}
+
 fn verified(name: &str, verify: &VerifySummary) -> String {
     let mut text = format!("verified {} ({})\n", one_line(name), word(&verify.request.depth));
+    let read = format!("{}, {}", several(verify.packs_read, "pack"), units::size(verify.bytes_read));
+    let healed = format!("{}: good copies lie elsewhere", several(verify.healed_chunks, "piece"));
+    let when = |number: u64, text: String| if number > 0 { text } else { String::new() };
     text += &details([
         ("  points", verify.points.to_string()),
         ("  packs", format!("{}, {}", verify.packs_total, units::size(verify.bytes_total))),
-        ("  read", if verify.packs_read > 0 { format!("{} packs, {}", verify.packs_read, units::size(verify.bytes_read)) } else { String::new() }),
-        ("  never read", if verify.never_read_packs > 0 { format!("{} packs", verify.never_read_packs) } else { String::new() }),
+        ("  read", when(verify.packs_read, read)),
+        ("  never read", several(verify.never_read_packs, "pack")),
         ("  read longest ago", verify.oldest_read.map(units::time).unwrap_or_default()),
-        ("  healed", if verify.healed_chunks > 0 { format!("{} pieces, a good copy lies elsewhere", verify.healed_chunks) } else { String::new() }),
+        ("  healed", when(verify.healed_chunks, healed)),
+        ("  good again", several(verify.cleared_packs, "pack")),
     ]);
     if verify.is_clean() {
         return text + "nothing is damaged\n";
@@ -236,19 +251,23 @@ fn verified(name: &str, verify: &VerifySummary) -> String {
         text += &format!("\n{}", touched(&verify.touched));
     }
     for file in &verify.files {
-        text += &format!("\n{}: {}", one_line(&file.name), one_line(&file.why));
-        if file.points > 0 {
-            text += &format!("; {} points need {} pieces of it", file.points, file.lost_chunks);
-        }
-        text += &format!("\n  {}\n", one_line(&file.remedy));
+        text += &format!("\n{}\n", damaged(file));
     }
     if verify.more_files > 0 {
-        text += &format!("\nand {} more damaged files\n", verify.more_files);
+        text += &format!("\nand {}\n", several(verify.more_files, "further damaged file"));
     }
     for file in &verify.undecided {
         text += &format!("\n{}: could not be judged: {}\n", one_line(&file.name), one_line(&file.why));
     }
     text
+}
+
+fn damaged(file: &DamagedFile) -> String {
+    let mut text = format!("{}: {}", one_line(&file.name), one_line(&file.why));
+    if file.points > 0 {
+        text += &format!("; {} lost, {} touched", several(file.lost_chunks, "piece"), several(file.points, "point"));
+    }
+    text + &format!("\n  {}", one_line(&file.remedy))
 }
 
 fn touched(points: &[TouchedPoint]) -> String {

@@ -1,4 +1,4 @@
-use xenkeep_api::{DamagedFile, PruneClass, PruneWaiting, UndecidedFile};
+use xenkeep_api::{PruneClass, PruneWaiting, UndecidedFile};
 
 use super::*;
 use crate::cmd::samples::{self, GIB};
@@ -14,10 +14,14 @@ fn a_prune_says_what_goes_and_what_waits() {
         used_bytes: 50 * GIB,
         unused_bytes: 2 * GIB,
         classes: vec![
-            PruneClass { why: "no point refers to any of it".into(), count: packs(30, GIB) },
-            PruneClass { why: "more than 40 % of it unused".into(), count: packs(3, GIB / 8) },
+            PruneClass { why: "no point refers to any of it".into(), count: packs(30, GIB), unused_bytes: GIB },
+            PruneClass { why: "much of it is unused".into(), count: packs(3, GIB / 8), unused_bytes: GIB / 9 },
         ],
+        to_delete: packs(33, GIB + GIB / 8),
         repacked: packs(3, GIB / 8),
+        rewritten_bytes: GIB / 16,
+        stored_bytes: 53 * GIB,
+        reclaimable_bytes: GIB,
         marked: packs(33, GIB + GIB / 8),
         rescued_packs: 1,
         waiting: vec![
