@@ -38,14 +38,8 @@ impl RetentionPolicy {
     /// It keeps something. One that keeps nothing is a mistake, and refused.
     #[must_use]
     pub fn keeps_something(&self) -> bool {
-        let counts = [
-            self.keep_last,
-            self.keep_hourly,
-            self.keep_daily,
-            self.keep_weekly,
-            self.keep_monthly,
-            self.keep_yearly,
-        ];
+        let counts =
+            [self.keep_last, self.keep_hourly, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly];
         counts.iter().any(|count| *count > 0) || self.keep_within.is_some_and(|within| !within.is_zero())
     }
 }
@@ -201,7 +195,11 @@ pub struct RetentionPlan {
 impl RetentionPlan {
     /// The points that it removes.
     pub fn removed(&self) -> impl Iterator<Item = &Point> {
-        self.groups.iter().flat_map(|group| &group.points).filter(|planned| planned.removed()).map(|planned| &planned.point)
+        self.groups
+            .iter()
+            .flat_map(|group| &group.points)
+            .filter(|planned| planned.removed())
+            .map(|planned| &planned.point)
     }
 }
 

@@ -163,12 +163,7 @@ pub(crate) async fn pruned(
     job: JobId,
     prune: &PruneSummary,
 ) -> Result<(), Error> {
-    let last = LastPrune {
-        at,
-        job,
-        deleted_bytes: prune.deleted.bytes,
-        reclaimable_bytes: prune.reclaimable_bytes,
-    };
+    let last = LastPrune { at, job, deleted_bytes: prune.deleted.bytes, reclaimable_bytes: prune.reclaimable_bytes };
     sqlx::query("UPDATE datastores SET pruned = $2, stored_bytes = $3 WHERE id = $1")
         .bind(datastore.to_string())
         .bind(json(&last))

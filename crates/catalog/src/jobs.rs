@@ -200,7 +200,8 @@ async fn refuse_conflicts(tx: &mut Connection, new: &JobSpec) -> Result<(), Erro
         let kind = word(&spec.kind());
         if let Some(point) = spec.points_read().iter().find(|point| removed.contains(point)) {
             let message = format!("job {job} ({kind}) reads point {point}: it can't be removed now");
-            let problem = Problem::new("point.in_use", message).hint(format!("wait for the job: xenkeep job watch {job}"));
+            let problem =
+                Problem::new("point.in_use", message).hint(format!("wait for the job: xenkeep job watch {job}"));
             return Err(Error::InUse(problem.about(point.clone())));
         }
         if let Some(point) = spec.points_removed().iter().find(|point| read.contains(point)) {

@@ -176,9 +176,9 @@ async fn set_damage(
 fn point(row: &Row) -> Result<Point, Error> {
     let reason: Option<String> = row.try_get("protected_reason")?;
     let since: Option<i64> = row.try_get("protected_ms")?;
-    let protection = reason.zip(since).map(|(reason, since)| {
-        Ok::<_, Error>(PointProtection { reason, since: time("points.protected_ms", since)? })
-    });
+    let protection = reason
+        .zip(since)
+        .map(|(reason, since)| Ok::<_, Error>(PointProtection { reason, since: time("points.protected_ms", since)? }));
     let damage: Option<String> = row.try_get("damage")?;
     Ok(Point {
         id: row.try_get("id")?,

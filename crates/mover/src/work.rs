@@ -11,8 +11,7 @@ use crate::{
     context::{JobContext, Stop},
     datastore,
     export::{self, ExportSpec},
-    forget,
-    recover,
+    forget, recover,
     restore::{self, RestoreSpec},
 };
 
@@ -42,7 +41,9 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
         | JobSpec::VerifyDatastore { .. }
         | JobSpec::CopyPoints { .. } => {
             let _ = target;
-            Err(Problem::new("job.unknown", "this mover does not know jobs of this kind yet").hint("update xenkeep").into())
+            Err(Problem::new("job.unknown", "this mover does not know jobs of this kind yet")
+                .hint("update xenkeep")
+                .into())
         }
         JobSpec::Recover { interrupted, .. } => {
             let _ = point;

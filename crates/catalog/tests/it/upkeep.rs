@@ -182,7 +182,8 @@ async fn bytes_are_counted_on_until_they_are_measured() {
 
     let there = point("cc", &lab, other, b.job, 2);
     let spec = JobSpec::CopyPoints { datastore: store, target: other, points: vec![b.id.clone()] };
-    let copied = |points| JobResult::Copied { copy: CopySummary { points, stored_bytes: 77, ..CopySummary::default() } };
+    let copied =
+        |points| JobResult::Copied { copy: CopySummary { points, stored_bytes: 77, ..CopySummary::default() } };
     end(&catalog, spec.clone(), JobState::Cancelled, copied(vec![there.clone()])).await.unwrap();
     assert_eq!((state("other").await.points, state("other").await.stored_bytes), (1, Some(77)));
     assert_eq!(catalog.find_point("cc").await.unwrap(), there);

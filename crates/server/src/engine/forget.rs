@@ -45,7 +45,9 @@ impl Engine {
     pub async fn plan_retention(&self, request: &RetentionRequest) -> Result<RetentionPlan, Error> {
         if !request.policy.keeps_something() {
             let problem = Problem::new("retention.keeps_nothing", "a policy that keeps nothing is refused");
-            return Err(Error::Invalid(problem.hint("say how many points are to stay, such as the last 3 or 7 daily ones")));
+            return Err(Error::Invalid(
+                problem.hint("say how many points are to stay, such as the last 3 or 7 daily ones"),
+            ));
         }
         let zone = self.zone(request.time_zone.as_deref())?;
         let in_use = self.0.catalog.points_in_use().await?;

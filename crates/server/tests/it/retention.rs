@@ -106,8 +106,18 @@ async fn what_makes_no_sense_is_refused() {
     for (path, body, status, code) in [
         ("/retention/preview", json!({"policy": {}}), 422, "retention.keeps_nothing"),
         ("/retention", json!({"policy": {"keep_last": 0}}), 422, "retention.keeps_nothing"),
-        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "Mars/Base"}), 422, "retention.unknown_time_zone"),
-        ("/retention", json!({"policy": {"keep_last": 1}, "time_zone": "../../etc/passwd"}), 422, "retention.unknown_time_zone"),
+        (
+            "/retention",
+            json!({"policy": {"keep_last": 1}, "time_zone": "Mars/Base"}),
+            422,
+            "retention.unknown_time_zone",
+        ),
+        (
+            "/retention",
+            json!({"policy": {"keep_last": 1}, "time_zone": "../../etc/passwd"}),
+            422,
+            "retention.unknown_time_zone",
+        ),
         ("/retention", json!({"policy": {"keep_lats": 1}}), 422, "request.invalid"),
         ("/retention", json!({"policy": {"keep_within": "soon"}}), 422, "request.invalid"),
         ("/retention", json!({"policy": {"keep_last": 1}, "vm": "wob"}), 404, "point.none"),

@@ -37,7 +37,8 @@ async fn a_prune_gets_what_was_asked_for() {
     rig.start_job("/datastores/store/prune", json!({})).await;
     rig.start_job("/datastores/offsite/prune", json!({})).await;
     assert_eq!(rig.lease().await.datastore.unwrap().name, "offsite");
-    for body in [json!({"max_unused_percent": 101}), json!({"max_unused_percent": -1}), json!({"grace_seconds": 1u64 << 40})]
+    for body in
+        [json!({"max_unused_percent": 101}), json!({"max_unused_percent": -1}), json!({"grace_seconds": 1u64 << 40})]
     {
         let response = rig.post("/datastores/store/prune", body).await;
         refused(response, StatusCode::UNPROCESSABLE_ENTITY, "request.invalid").await;

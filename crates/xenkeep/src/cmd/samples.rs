@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use xenkeep_api::{
-    Client, ClientId, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult, JobSpec, JobState, Point, PointDisk,
-    PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
+    Client, ClientId, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult, JobSpec, JobState,
+    Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
 };
 
 pub(crate) const GIB: u64 = 1 << 30;

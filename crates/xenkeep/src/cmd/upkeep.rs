@@ -2,8 +2,8 @@
 
 use clap::{ArgGroup, Args};
 use xenkeep_api::{
-    CopyRequest, CopySummary, DamagedFile, Job, JobResult, PackCount, PruneRequest, PruneSummary, TouchedPoint, VerifyDepth,
-    VerifyRequest, VerifySummary,
+    CopyRequest, CopySummary, DamagedFile, Job, JobResult, PackCount, PruneRequest, PruneSummary, TouchedPoint,
+    VerifyDepth, VerifyRequest, VerifySummary,
 };
 
 use super::{Context, backups::short, jobs};
@@ -119,7 +119,11 @@ impl Prune {
         let Self { name, dry_run, grace, max_unused, detach } = self;
         let request = PruneRequest { dry_run, grace_seconds: grace, max_unused_percent: max_unused };
         let job = api.prune_datastore(&name, &request).await?;
-        if detach { jobs::queued(context, &job) } else { jobs::see_through(context, &api, job, OnInterrupt::Cancel).await }
+        if detach {
+            jobs::queued(context, &job)
+        } else {
+            jobs::see_through(context, &api, job, OnInterrupt::Cancel).await
+        }
     }
 }
 
@@ -197,7 +201,11 @@ fn several(number: u64, noun: &str) -> String {
 }
 
 fn count(count: PackCount) -> String {
-    if count.packs == 0 { String::new() } else { format!("{}, {}", several(count.packs, "pack"), units::size(count.bytes)) }
+    if count.packs == 0 {
+        String::new()
+    } else {
+        format!("{}, {}", several(count.packs, "pack"), units::size(count.bytes))
+    }
 }
 
 fn pruned(name: &str, prune: &PruneSummary) -> String {
@@ -305,7 +313,8 @@ pub(super) fn lost(whole: bool, disks: &[String], files: &[String]) -> String {
 
 fn copied(subject: &str, copy: &CopySummary) -> String {
     let mut text = format!("copied {}\n", one_line(subject));
-    let present = if copy.present > 0 { format!(", {} of them were there already", copy.present) } else { String::new() };
+    let present =
+        if copy.present > 0 { format!(", {} of them were there already", copy.present) } else { String::new() };
     text += &details([
         ("  points", format!("{}{present}", copy.points.len())),
         ("  read", units::size(copy.read_bytes)),

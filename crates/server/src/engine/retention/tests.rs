@@ -1,6 +1,8 @@
 use jiff::civil::date;
 use proptest::prelude::*;
-use xenkeep_api::KeepReason::{Daily, Future, Hourly, Last, LastGood, Monthly, Oldest, Protected, Weekly, Within, Yearly};
+use xenkeep_api::KeepReason::{
+    Daily, Future, Hourly, Last, LastGood, Monthly, Oldest, Protected, Weekly, Within, Yearly,
+};
 
 use super::*;
 
@@ -49,7 +51,8 @@ fn the_newest_of_each_day_counts() {
     // Days without points don't count; and while the rule has room, the oldest stays.
     let four = kept(&policy(|policy| policy.keep_daily = 4), &points);
     assert_eq!(four, [vec![Daily], vec![], vec![Daily], vec![], vec![Daily], vec![Oldest]]);
-    let mixed = kept(&policy(|policy| (policy.keep_last, policy.keep_monthly, policy.keep_yearly) = (2, 2, 1)), &points);
+    let mixed =
+        kept(&policy(|policy| (policy.keep_last, policy.keep_monthly, policy.keep_yearly) = (2, 2, 1)), &points);
     assert_eq!(mixed, [vec![Last, Monthly, Yearly], vec![Last], vec![], vec![], vec![Monthly], vec![]]);
 }
 
@@ -70,7 +73,8 @@ fn hours_when_the_clocks_change() {
     let hourly = policy(|policy| policy.keep_hourly = 2);
     assert_eq!(kept(&hourly, &spring), [vec![Hourly], vec![], vec![Hourly]]);
     // Autumn: 02:30 comes twice, an hour apart.
-    let autumn = points(&["2026-10-25T01:30:00Z", "2026-10-25T01:10:00Z", "2026-10-25T00:30:00Z", "2026-10-25T00:10:00Z"]);
+    let autumn =
+        points(&["2026-10-25T01:30:00Z", "2026-10-25T01:10:00Z", "2026-10-25T00:30:00Z", "2026-10-25T00:10:00Z"]);
     assert_eq!(kept(&hourly, &autumn), [vec![Hourly], vec![], vec![Hourly], vec![]]);
     // The days of both have 23 and 25 hours, and are one day each.
     for (first, last, before) in [
@@ -85,7 +89,8 @@ fn hours_when_the_clocks_change() {
 #[test]
 fn within_counts_calendar_days_from_the_newest() {
     // Two days before 12:00 is 12:00, though one of them had 23 hours.
-    let times = points(&["2026-03-30T10:00:00Z", "2026-03-28T11:00:01Z", "2026-03-28T11:00:00Z", "2026-01-01T00:00:00Z"]);
+    let times =
+        points(&["2026-03-30T10:00:00Z", "2026-03-28T11:00:01Z", "2026-03-28T11:00:00Z", "2026-01-01T00:00:00Z"]);
     let two_days = policy(|policy| policy.keep_within = "2d".parse().ok());
     assert_eq!(kept(&two_days, &times), [vec![Within], vec![Within], vec![], vec![]]);
     let hours = policy(|policy| policy.keep_within = "47h".parse().ok());
@@ -97,15 +102,12 @@ fn within_counts_calendar_days_from_the_newest() {
 #[test]
 fn weeks_over_the_end_of_a_year() {
     // 2026-12-28 (Monday) to 2027-01-03 (Sunday) is week 53 of 2026; 2024-12-30 begins week 1 of 2025.
-    let times = points(&[
-        "2027-01-04T12:00:00Z",
-        "2027-01-03T12:00:00Z",
-        "2026-12-28T12:00:00Z",
-        "2026-12-27T12:00:00Z",
-    ]);
+    let times =
+        points(&["2027-01-04T12:00:00Z", "2027-01-03T12:00:00Z", "2026-12-28T12:00:00Z", "2026-12-27T12:00:00Z"]);
     let weekly = policy(|policy| policy.keep_weekly = 3);
     assert_eq!(kept(&weekly, &times), [vec![Weekly], vec![Weekly], vec![], vec![Weekly]]);
-    let times = points(&["2025-01-05T12:00:00Z", "2024-12-30T12:00:00Z", "2024-12-29T12:00:00Z", "2024-01-01T12:00:00Z"]);
+    let times =
+        points(&["2025-01-05T12:00:00Z", "2024-12-30T12:00:00Z", "2024-12-29T12:00:00Z", "2024-01-01T12:00:00Z"]);
     assert_eq!(kept(&weekly, &times), [vec![Weekly], vec![], vec![Weekly], vec![Weekly]]);
     // A week of another year with the same number is another week.
     let times = points(&["2026-05-04T12:00:00Z", "2025-05-05T12:00:00Z"]);

@@ -8,7 +8,11 @@ fn what_is_known_of_a_datastore_is_listed_and_shown() {
     let verify = |seconds, depth, damaged_files, touched_points| LastVerify {
         at: samples::at(seconds),
         job: samples::job().id,
-        request: VerifyRequest { depth, share_percent: (depth == VerifyDepth::Full).then_some(10.0), older_than_seconds: None },
+        request: VerifyRequest {
+            depth,
+            share_percent: (depth == VerifyDepth::Full).then_some(10.0),
+            older_than_seconds: None,
+        },
         damaged_files,
         touched_points,
     };

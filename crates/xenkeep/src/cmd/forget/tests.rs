@@ -5,11 +5,8 @@ use crate::cmd::samples;
 
 #[test]
 fn a_plan_says_of_each_point_what_becomes_of_it() {
-    let point = |letter: &str, seconds| Point {
-        id: letter.repeat(64),
-        taken_at: samples::at(seconds),
-        ..samples::point()
-    };
+    let point =
+        |letter: &str, seconds| Point { id: letter.repeat(64), taken_at: samples::at(seconds), ..samples::point() };
     let protection = PointProtection { reason: "before the upgrade".into(), since: samples::at(0) };
     let protected = Point { protection: Some(protection), ..point("c", 0) };
     let planned_point = |point, kept: &[KeepReason]| PlannedPoint { point, kept: kept.to_vec() };
