@@ -35,6 +35,21 @@ pub fn pack_header(input: &[u8]) {
     assert!(pack::read_header(&key, input).is_err());
 }
 
+/// A seed for [`pack_header`] from a pack, opened with the master key as `restic cat masterkey` prints it.
+#[must_use]
+pub fn header_seed(master_key: &[u8], pack: &[u8]) -> Option<Vec<u8>> {
+    let entries = pack::read_header(&Key::from_json(master_key)?, pack).ok()?;
+    let last = entries.last()?;
+    let blobs_len = last.offset + last.sealed_len;
+    Some([&blobs_len.to_le_bytes(), &*pack::header::of(&entries)].concat())
+}
+
+/// A seed for the others from a sealed file.
+#[must_use]
+pub fn document_seed(master_key: &[u8], file: &[u8]) -> Option<Vec<u8>> {
+    Key::from_json(master_key)?.open_in_place(&mut file.to_vec()).map(|text| text.to_vec()).ok()
+}
+
 /// The plaintext of an index file.
 pub fn index_file(input: &[u8]) {
     let packs = |text: &[u8]| sealed::parse::<IndexFile>(text, MAX_JSON_BYTES).and_then(IndexFile::check);
