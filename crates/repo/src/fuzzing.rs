@@ -27,8 +27,8 @@ pub fn pack_header(input: &[u8]) {
     let blobs_len = u64::from(u32::from_le_bytes(*blobs_len));
     if let Ok(entries) = pack::header::parse(text, blobs_len) {
         assert_eq!(pack::header::of(&entries), text);
-        let ends = entries.iter().map(|entry| u64::from(entry.offset) + u64::from(entry.sealed_len));
-        assert_eq!(ends.last().unwrap_or(0), blobs_len);
+        let mut ends = entries.iter().map(|entry| u64::from(entry.offset) + u64::from(entry.sealed_len));
+        assert_eq!(ends.next_back().unwrap_or(0), blobs_len);
     }
     // The same bytes as the frame: a pack whose seal is broken.
     let key = Key::from_bytes([7; 64].into());
