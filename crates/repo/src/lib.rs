@@ -41,6 +41,7 @@
 mod blob;
 mod cache;
 mod config;
+mod copy;
 mod counters;
 mod crypto;
 mod error;
@@ -60,9 +61,11 @@ mod session;
 mod snapshot;
 mod store;
 mod tree;
+mod verify;
 mod work;
 mod write;
 
+pub use copy::{Copier, CopyOptions, CopyReport};
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use id::SnapshotId;
@@ -70,4 +73,7 @@ pub use keyfile::Kdf;
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, Repo, WriteOptions};
+pub use verify::{
+    AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
+};
 pub use write::{DiskSink, DiskTree, PointWriter};

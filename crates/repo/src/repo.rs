@@ -50,7 +50,7 @@ pub struct WriteOptions {
 
 /// An open repository. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Repo(Arc<Opened>);
+pub struct Repo(pub(crate) Arc<Opened>);
 
 impl fmt::Debug for Repo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
