@@ -174,6 +174,11 @@ impl Session {
         }
     }
 
+    /// Is there a copy of this blob that can be referred to, or is somebody just storing one?
+    pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> bool {
+        self.state().claimed(kind).contains(id) || self.index.contains(kind, id)
+    }
+
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
     fn claim(&self, kind: BlobKind, id: Id) -> bool {
         let mut state = self.state();
@@ -204,6 +209,38 @@ impl Session {
         });
         claim.stored = true;
         Ok(())
+    }
+
+    /// Stores a blob that comes out of another pack, as it was compressed there, unless that has been done. Who calls this
+    /// has compared it with its hash. True if it was stored.
+    pub(crate) fn put_packed(
+        self: &Arc<Self>,
+        kind: BlobKind,
+        id: Id,
+        text: &[u8],
+        raw_len: Option<u32>,
+        permit: Option<OwnedSemaphorePermit>,
+        counters: &Counters,
+    ) -> Result<bool> {
+        self.check()?;
+        if !self.claim(kind, id) {
+            return Ok(false);
+        }
+        let mut claim = Claim { session: self, stored: false };
+        work::with_scratch(|scratch| {
+            let sealed_len = text.len() + SEAL_BYTES;
+            if scratch.buf.len() < sealed_len {
+                scratch.buf.resize(sealed_len, 0);
+            }
+            let sealed = &mut scratch.buf[..sealed_len];
+            sealed[NONCE_BYTES..NONCE_BYTES + text.len()].copy_from_slice(text);
+            self.key.seal_in_place(sealed);
+            let new_bytes = raw_len.map_or(text.len() as u64, u64::from);
+            counters.add_stored(if kind == BlobKind::Data { new_bytes } else { 0 }, sealed_len as u64);
+            self.add(kind, id, sealed, raw_len, permit);
+        });
+        claim.stored = true;
+        Ok(true)
     }
 
     fn add(
@@ -319,7 +356,8 @@ impl Session {
         }
     }
 
-    async fn write_index(&self) -> Result<()> {
+    /// Makes what is durable findable, so that an interruption keeps it.
+    pub(crate) async fn write_index(&self) -> Result<()> {
         let _indexing = self.indexing.lock().await;
         let packs = {
             let mut state = self.state();
