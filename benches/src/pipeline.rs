@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 use xenkeep_disk::DiskRead;
 use xenkeep_disk::raw::RawFile;
-use xenkeep_repo::{CreateOptions, Meta, Repo, WriteOptions};
+use xenkeep_repo::{CreateOptions, Meta, OpenOptions, Repo, WriteOptions};
 
 use crate::measure::{Cost, remove, run, size_of, succeed};
 use crate::report::{PIPELINE, RESTIC, Report, ZSTD};
@@ -67,7 +67,7 @@ pub(crate) async fn create(repo: &Path) -> Result<()> {
 
 /// In a process of its own: writes a disk as a restore point.
 pub(crate) async fn write(disk: &Path, repo: &Path) -> Result<()> {
-    let repo = Repo::open(repo, &PASSWORD.into()).await?;
+    let repo = Repo::open(repo, &PASSWORD.into(), OpenOptions::default()).await?;
     let disk = RawFile::open(disk)?;
     let size = disk.size();
     let writer = repo.begin(WriteOptions::default()).await?;

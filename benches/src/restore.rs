@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use xenkeep_disk::DiskRead;
 use xenkeep_disk::raw::write_sparse;
-use xenkeep_repo::Repo;
+use xenkeep_repo::{OpenOptions, Repo};
 
 use crate::measure::{Cost, remove, run, succeed};
 use crate::report::{CP, RESTIC_RESTORE, RESTORE, Report};
@@ -60,7 +60,7 @@ pub(crate) fn this() -> Result<Command> {
 
 /// In a process of its own: writes the disk of the only restore point into a file.
 pub(crate) async fn restore(repo: &Path, to: &Path) -> Result<()> {
-    let repo = Repo::open(repo, &PASSWORD.into()).await?;
+    let repo = Repo::open(repo, &PASSWORD.into(), OpenOptions::default()).await?;
     let points = repo.points().await?;
     ensure!(points.len() == 1, "the repository holds {} points", points.len());
     let disk = repo.open_point(&points[0].id).await?.disk("0").await?;

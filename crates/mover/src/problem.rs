@@ -109,15 +109,15 @@ fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) 
     let store =
         datastore.map_or_else(|| "the datastore".to_owned(), |datastore| format!("datastore {}", datastore.name));
     match error {
-        Error::NotARepository { dir, why } => {
-            Problem::new("datastore.not_a_repository", format!("{store}: {} holds no repository: {why}", dir.display()))
+        Error::NotARepository { location, why } => {
+            Problem::new("datastore.not_a_repository", format!("{store}: {location} holds no repository: {why}"))
                 .hint("is the file system mounted?")
         }
-        Error::NotEmpty { dir } => Problem::new("datastore.not_empty", format!("{} is not empty", dir.display()))
+        Error::NotEmpty { location } => Problem::new("datastore.not_empty", format!("{location} is not empty"))
             .hint("a datastore is created in a directory that is empty or does not exist yet"),
-        Error::WrongPassword { dir } => Problem::new(
+        Error::WrongPassword { location } => Problem::new(
             "datastore.wrong_password",
-            format!("{store}: its password opens none of the keys of {}", dir.display()),
+            format!("{store}: its password opens none of the keys of {location}"),
         )
         .hint("is another repository mounted there, or was its key removed?"),
         Error::Damaged { what, why } => Problem::new("datastore.damaged", format!("{store}: {what} is damaged: {why}"))

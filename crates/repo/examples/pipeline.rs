@@ -13,7 +13,7 @@ use std::time::Instant;
 use secrecy::SecretString;
 use xenkeep_disk::DiskRead;
 use xenkeep_disk::raw::{RawFile, write_sparse};
-use xenkeep_repo::{Counters, CreateOptions, Meta, Repo, WriteOptions};
+use xenkeep_repo::{Counters, CreateOptions, Meta, OpenOptions, Repo, WriteOptions};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -25,8 +25,12 @@ async fn main() -> Outcome {
     let start = Instant::now();
     match args[..] {
         ["create", dir] => drop(Repo::create(Path::new(dir), &password, CreateOptions::default()).await?),
-        ["backup", dir, file] => back_up(&Repo::open(Path::new(dir), &password).await?, file).await?,
-        ["restore", dir, point, file] => restore(&Repo::open(Path::new(dir), &password).await?, point, file).await?,
+        ["backup", dir, file] => {
+            back_up(&Repo::open(Path::new(dir), &password, OpenOptions::default()).await?, file).await?
+        }
+        ["restore", dir, point, file] => {
+            restore(&Repo::open(Path::new(dir), &password, OpenOptions::default()).await?, point, file).await?
+        }
         _ => return Err("usage: pipeline create DIR | backup DIR FILE | restore DIR POINT FILE".into()),
     }
     let status = std::fs::read_to_string("/proc/self/status")?;

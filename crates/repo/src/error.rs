@@ -11,19 +11,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no repository in this directory.
-    #[error("{} holds no repository: {why}", dir.display())]
+    /// There is no repository at this place.
+    #[error("{location} holds no repository: {why}")]
     NotARepository {
-        /// The directory.
-        dir: PathBuf,
+        /// The place.
+        location: String,
         /// What is missing, or what is there instead.
         why: String,
     },
-    /// A repository is only created in a directory that is empty, or not there yet.
-    #[error("{} is not empty", dir.display())]
+    /// A repository is only created in a place that is empty, or not there yet.
+    #[error("{location} is not empty")]
     NotEmpty {
-        /// The directory.
-        dir: PathBuf,
+        /// The place.
+        location: String,
     },
     /// The repository has a format version that we don't know.
     #[error("the repository has format version {found}, only version 2 is supported")]
@@ -32,10 +32,10 @@ pub enum Error {
         found: u32,
     },
     /// None of the repository's keys opens with this password.
-    #[error("the password opens none of the keys of {}", dir.display())]
+    #[error("the password opens none of the keys of {location}")]
     WrongPassword {
-        /// The repository's directory.
-        dir: PathBuf,
+        /// Where the repository lies.
+        location: String,
     },
     /// Something in the repository is missing, cut off, or not what was written.
     #[error("{what} is damaged: {why}")]

@@ -1,4 +1,4 @@
-//! The deduplicating repository: restic's format, version 2, in a local directory.
+//! The deduplicating repository: restic's format, version 2, in a directory or on an S3 server.
 //!
 //! A [`Repo`] holds restore points. A [`PointWriter`] writes one: disks as streams of blocks, cut into chunks of a
 //! fixed size, each stored once in the repository however often it occurs; and small files beside them. Nothing of a
@@ -49,6 +49,7 @@ mod id;
 mod index;
 mod keyfile;
 mod layout;
+mod location;
 mod lock;
 mod machine;
 mod pack;
@@ -70,9 +71,10 @@ pub use counters::Counters;
 pub use error::{Error, Result};
 pub use id::SnapshotId;
 pub use keyfile::Kdf;
+pub use location::{Location, S3Location};
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
 pub use read::{DiskReader, PointReader};
-pub use repo::{CreateOptions, Repo, WriteOptions};
+pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
 pub use verify::{
     AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
 };

@@ -1,6 +1,7 @@
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -15,9 +16,10 @@ use crate::keyfile::{self, Kdf};
 use crate::lock::Lock;
 use crate::session::Session;
 use crate::snapshot::Snapshot;
-use crate::store::{Directory, Name, Store};
+use crate::store::{self, Delayed, Name, Store};
 use crate::{
-    Counters, DamagedPoint, Error, PointList, PointMeta, PointReader, PointWriter, Result, SnapshotId, sealed, work,
+    Counters, DamagedPoint, Error, Location, PointList, PointMeta, PointReader, PointWriter, Result, SnapshotId,
+    sealed, work,
 };
 
 #[cfg(test)]
@@ -41,6 +43,17 @@ impl Default for CreateOptions {
     }
 }
 
+/// How a repository is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Where this machine keeps what it knows of repositories, so that it need not be read again. One directory serves
+    /// all of them. Without it, that is made anew each time.
+    pub cache_dir: Option<PathBuf>,
+    /// How much longer each request to the store shall take. For benchmarks.
+    #[doc(hidden)]
+    pub request_delay: Duration,
+}
+
 /// How a point is written.
 #[derive(Clone, Debug, Default)]
 pub struct WriteOptions {
@@ -54,13 +67,17 @@ pub struct Repo(pub(crate) Arc<Opened>);
 
 impl fmt::Debug for Repo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Repo").field("dir", &self.0.dir).field("id", &self.0.id).finish_non_exhaustive()
+        f.debug_struct("Repo")
+            .field("location", &format_args!("{}", self.0.location))
+            .field("id", &self.0.id)
+            .finish_non_exhaustive()
     }
 }
 
 /// What readers and writers of a repository share.
 pub(crate) struct Opened {
-    dir: PathBuf,
+    location: Location,
+    findings: Vec<String>,
     id: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<Key>,
@@ -77,12 +94,13 @@ pub(crate) struct ZeroChunk {
 }
 
 impl Opened {
-    fn new(dir: &Path, store: Arc<dyn Store>, key: Key, config: &Config) -> Self {
+    fn new(location: Location, store: Arc<dyn Store>, key: Key, config: &Config) -> Self {
         let key = Arc::new(key);
         let index = Arc::new(Index::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
-            dir: dir.to_owned(),
+            location,
+            findings: Vec::new(),
             id: config.id.to_string(),
             blobs: Blobs::new(store.clone(), key.clone(), index.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
@@ -117,7 +135,7 @@ impl Opened {
     async fn reading_session(&self) -> Result<Arc<Session>> {
         match self.session().await {
             Err(Error::Full { .. } | Error::Io { .. }) => {
-                tracing::warn!(repository = %self.dir.display(), "reading without a lock, which cannot be written");
+                tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
                 self.index.refresh().await?;
                 Ok(self.new_session(None))
             }
@@ -139,38 +157,62 @@ impl Opened {
 }
 
 impl Repo {
-    /// Makes a repository in a directory that is empty or not there yet, with one password, and opens it.
-    pub async fn create(dir: &Path, password: &SecretString, options: CreateOptions) -> Result<Repo> {
+    /// Makes a repository at a place that is empty or not there yet, with one password, and opens it.
+    pub async fn create(
+        location: impl Into<Location>,
+        password: &SecretString,
+        options: CreateOptions,
+    ) -> Result<Repo> {
+        let location = location.into();
+        let store = store::open(&location)?;
+        Repo::create_in(location, store, password, options).await
+    }
+
+    pub(crate) async fn create_in(
+        location: Location,
+        store: Arc<dyn Store>,
+        password: &SecretString,
+        options: CreateOptions,
+    ) -> Result<Repo> {
         let config = Config::new(options.chunk_bytes)?;
-        let directory = Directory::new(dir);
         let password = password.clone();
-        let (key, (key_name, key_file)) = work::block({
-            let directory = directory.clone();
-            move || {
-                let key = Key::random();
-                let file = keyfile::seal(&key, &password, options.kdf)?;
-                directory.create()?;
-                Ok::<_, Error>((key, file))
-            }
+        let (key, (key_name, key_file)) = work::block(move || {
+            let key = Key::random();
+            let file = keyfile::seal(&key, &password, options.kdf)?;
+            Ok::<_, Error>((key, file))
         })
         .await??;
-        directory.put(Name::Key(key_name), key_file).await?;
+        let findings = store.prepare().await?;
+        store.put(Name::Key(key_name), key_file).await?;
         // The config comes last: without it, this is no repository.
-        directory.put(Name::Config, sealed::seal_plain(&key, &config)).await?;
-        Ok(Repo(Arc::new(Opened::new(dir, Arc::new(directory), key, &config))))
+        store.put(Name::Config, sealed::seal_plain(&key, &config)).await?;
+        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, key, &config) })))
     }
 
     /// Opens a repository, with any of its passwords.
-    pub async fn open(dir: &Path, password: &SecretString) -> Result<Repo> {
-        let directory = Directory::new(dir);
-        let sweeper = directory.clone();
-        let repo = Repo::open_store(dir, Arc::new(directory), password).await?;
-        work::block(move || sweeper.sweep()).await?;
-        Ok(repo)
+    pub async fn open(location: impl Into<Location>, password: &SecretString, options: OpenOptions) -> Result<Repo> {
+        let location = location.into();
+        let store = Delayed::new(store::open(&location)?, options.request_delay);
+        Repo::open_in(location, store, password, options).await
     }
 
-    async fn open_store(dir: &Path, store: Arc<dyn Store>, password: &SecretString) -> Result<Repo> {
-        let not_ours = |why: &str| Error::NotARepository { dir: dir.to_owned(), why: why.to_owned() };
+    pub(crate) async fn open_in(
+        location: Location,
+        store: Arc<dyn Store>,
+        password: &SecretString,
+        options: OpenOptions,
+    ) -> Result<Repo> {
+        let (opened, ()) = futures::join!(Repo::open_store(location, store.clone(), password, options), store.sweep());
+        opened
+    }
+
+    async fn open_store(
+        location: Location,
+        store: Arc<dyn Store>,
+        password: &SecretString,
+        _options: OpenOptions,
+    ) -> Result<Repo> {
+        let not_ours = |why: &str| Error::NotARepository { location: location.to_string(), why: why.to_owned() };
         let missing = |error| match error {
             Error::NotFound { .. } => not_ours("it has no file `config`"),
             other => other,
@@ -180,10 +222,10 @@ impl Repo {
             return Err(not_ours("it has no key files"));
         }
         let key = keyfile::find(&*store, password).await?;
-        let key = key.ok_or_else(|| Error::WrongPassword { dir: dir.to_owned() })?;
+        let key = key.ok_or_else(|| Error::WrongPassword { location: location.to_string() })?;
         let config: Config = sealed::open(&key, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
         config.check()?;
-        Ok(Repo(Arc::new(Opened::new(dir, store, key, &config))))
+        Ok(Repo(Arc::new(Opened::new(location, store, key, &config))))
     }
 
     /// Its id: 64 hex digits.
@@ -192,10 +234,16 @@ impl Repo {
         &self.0.id
     }
 
-    /// Its directory.
+    /// Where it lies.
     #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.0.dir
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    /// What the administrator should know about the place, in sentences: of a repository that was just created.
+    #[must_use]
+    pub fn findings(&self) -> &[String] {
+        &self.0.findings
     }
 
     /// Size of its chunks.

@@ -1,20 +1,31 @@
 //! Where the files of a repository lie.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::Result;
 use crate::id::Id;
+use crate::{Location, Result};
 
+mod delayed;
 mod directory;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use delayed::Delayed;
 pub(crate) use directory::Directory;
+
+/// The store at a place. Nothing is asked of it yet.
+pub(crate) fn open(location: &Location) -> Result<Arc<dyn Store>> {
+    match location {
+        Location::Directory(dir) => Ok(Arc::new(Directory::new(dir))),
+        Location::S3(_) => Err(crate::Error::Invalid("S3 is not there yet".to_owned())),
+    }
+}
 
 /// A file of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +60,14 @@ impl fmt::Display for Name {
 /// Files that are written once and never changed. What is written is durable, and complete or not there at all.
 #[async_trait]
 pub(crate) trait Store: Send + Sync {
+    /// Gets an empty place ready for a new repository. One in which a death left no more than the beginnings of a
+    /// repository counts as empty; any other is refused, and stays as it is. What the administrator should know about
+    /// the place comes back in sentences.
+    async fn prepare(&self) -> Result<Vec<String>>;
+
+    /// Removes what a crash left behind, as far as that is possible.
+    async fn sweep(&self);
+
     /// Writes a file. When this returns, it survives a power failure, and has the length that was asked for.
     async fn put(&self, name: Name, content: Bytes) -> Result<()>;
 
@@ -57,6 +76,9 @@ pub(crate) trait Store: Send + Sync {
 
     /// Reads a part of a file, which is damaged if it is too short for that. What comes back is `buffer`, filled.
     async fn get_range(&self, name: Name, offset: u64, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>>;
+
+    /// Length of a file; nothing if it isn't there.
+    async fn len(&self, name: Name) -> Result<Option<u64>>;
 
     /// Ids and lengths of all files of a kind. Files with other names are left out.
     async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>>;

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::*;
 use xenkeep_mover::{Mover, MoverConfig};
-use xenkeep_repo::{CreateOptions, Kdf, Repo};
+use xenkeep_repo::{CreateOptions, Kdf, OpenOptions, Repo};
 use xensim::{
     Config, Sim,
     config::{DiskConfig, HostConfig, SrConfig, SrKind, VmConfig},
@@ -224,7 +224,7 @@ impl Rig {
     /// Ids of all points that are listed.
     pub(crate) async fn points(&self) -> Vec<String> {
         let password = STORE_PASSWORD.to_owned().into();
-        let repo = Repo::open(Path::new(&self.datastore.path), &password).await.unwrap();
+        let repo = Repo::open(Path::new(&self.datastore.path), &password, OpenOptions::default()).await.unwrap();
         repo.points().await.unwrap().into_iter().map(|point| point.id.to_string()).collect()
     }
 

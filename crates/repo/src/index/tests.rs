@@ -3,10 +3,10 @@
 use super::*;
 use crate::store::Directory;
 
-fn index() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
+async fn index() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
     let dir = tempfile::tempdir().unwrap();
     let store = Directory::new(&dir.path().join("repo"));
-    store.create().unwrap();
+    store.prepare().await.unwrap();
     (dir, Arc::new(store), Arc::new(Key::random()))
 }
 
@@ -23,7 +23,7 @@ fn pack(number: u8) -> PackEntries {
 
 #[tokio::test]
 async fn what_one_writes_the_other_finds() {
-    let (_dir, store, key) = index();
+    let (_dir, store, key) = index().await;
     let ours = Index::new(store.clone(), key.clone());
     let theirs = Index::new(store.clone(), key.clone());
     ours.write(vec![pack(1)]).await.unwrap();
@@ -43,7 +43,7 @@ async fn what_one_writes_the_other_finds() {
 
 #[tokio::test]
 async fn what_vanished_is_forgotten() {
-    let (_dir, store, key) = index();
+    let (_dir, store, key) = index().await;
     let index = Index::new(store.clone(), key.clone());
     index.write(vec![pack(1)]).await.unwrap();
     let (first, _) = store.list(Name::Index).await.unwrap()[0];
@@ -56,7 +56,7 @@ async fn what_vanished_is_forgotten() {
 
 #[tokio::test]
 async fn impossible_entries_are_damage() {
-    let (_dir, store, key) = index();
+    let (_dir, store, key) = index().await;
     let id = Id::random();
     for (offset, length, raw) in [(0, 31, 0), (u32::MAX, 100, 0), (0, 1 << 31, 0), (0, 100, u32::MAX)] {
         let json = serde_json::json!({"packs": [{"id": id, "blobs": [

@@ -3,10 +3,10 @@
 use super::*;
 use crate::store::Directory;
 
-fn store() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
+async fn store() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
     let dir = tempfile::tempdir().unwrap();
     let store = Directory::new(&dir.path().join("repo"));
-    store.create().unwrap();
+    store.prepare().await.unwrap();
     (dir, Arc::new(store), Arc::new(Key::random()))
 }
 
@@ -24,7 +24,7 @@ async fn count(store: &dyn Store) -> usize {
 
 #[tokio::test]
 async fn shared_locks_stand_side_by_side_and_go() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let first = Lock::take(store.clone(), key.clone()).await.unwrap();
     let second = Lock::take(store.clone(), key.clone()).await.unwrap();
     assert_eq!(count(&*store).await, 2);
@@ -36,7 +36,7 @@ async fn shared_locks_stand_side_by_side_and_go() {
 
 #[tokio::test]
 async fn an_exclusive_lock_refuses_us_and_we_leave_none() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     foreign(&*store, &key, |_| {}).await;
     let error = Lock::take(store.clone(), key.clone()).await.err().unwrap();
     assert!(matches!(&error, Error::Locked { by } if by.contains("process")), "{error:?}");
@@ -46,7 +46,7 @@ async fn an_exclusive_lock_refuses_us_and_we_leave_none() {
 
 #[tokio::test]
 async fn abandoned_locks_are_passed_over() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     foreign(&*store, &key, |file| file.pid = u32::MAX).await;
     let restics = foreign(&*store, &key, |file| {
         file.pid = u32::MAX;
@@ -67,7 +67,7 @@ async fn abandoned_locks_are_passed_over() {
 
 #[tokio::test]
 async fn a_renewed_lock_is_a_new_file() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let lock = Lock::take(store.clone(), key).await.unwrap();
     let before = lock.held.id();
     lock.held.refresh().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_renewed_lock_is_a_new_file() {
 
 #[tokio::test]
 async fn a_lock_that_was_removed_or_slept_too_long_is_lost() {
-    let (_dir, store, key) = store();
+    let (_dir, store, key) = store().await;
     let lock = Lock::take(store.clone(), key.clone()).await.unwrap();
     store.remove(Name::Lock(lock.held.id().unwrap())).await.unwrap();
     assert!(matches!(lock.check().await, Err(Error::LockLost)));

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -31,6 +33,10 @@ async fn new_repo() -> (tempfile::TempDir, PathBuf) {
     (temp, dir)
 }
 
+async fn open_over(dir: &Path, store: Arc<dyn Store>) -> Result<Repo> {
+    Repo::open_in(dir.into(), store, &password(), OpenOptions::default()).await
+}
+
 async fn back_up(repo: &Repo, seed: u64) -> Result<SnapshotId> {
     let writer = repo.begin(WriteOptions::default()).await?;
     let image = noise(seed);
@@ -44,7 +50,7 @@ async fn back_up(repo: &Repo, seed: u64) -> Result<SnapshotId> {
 
 /// Every point that is listed restores to what was read, and the next backup goes well.
 async fn check_all(dir: &Path) -> usize {
-    let repo = Repo::open(dir, &password()).await.unwrap();
+    let repo = Repo::open(dir, &password(), OpenOptions::default()).await.unwrap();
     let list = repo.scan().await.unwrap();
     assert!(list.damaged.is_empty());
     for point in &list.points {
@@ -64,12 +70,12 @@ async fn check_all(dir: &Path) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn death_at_any_step_leaves_no_listed_point_that_is_damaged() {
     let (_temp, dir) = new_repo().await;
-    let repo = Repo::open(&dir, &password()).await.unwrap();
+    let repo = Repo::open(&dir, &password(), OpenOptions::default()).await.unwrap();
     back_up(&repo, 0).await.unwrap();
     let mut listed = 1;
     for step in 0.. {
         let faulty = Faulty::new(&dir, step, Fault::Dead);
-        let repo = Repo::open_store(&dir, faulty.clone(), &password()).await.unwrap();
+        let repo = open_over(&dir, faulty.clone()).await.unwrap();
         let result = back_up(&repo, 1 + step as u64).await;
         drop(repo);
         let now_listed = check_all(&dir).await;
@@ -90,7 +96,7 @@ async fn a_failing_write_fails_the_point_and_only_that() {
     let (_temp, dir) = new_repo().await;
     for step in 0..5 {
         let faulty = Faulty::new(&dir, step, Fault::Once(std::io::ErrorKind::StorageFull));
-        let repo = Repo::open_store(&dir, faulty, &password()).await.unwrap();
+        let repo = open_over(&dir, faulty).await.unwrap();
         let seed = 100 + step as u64;
         let error = back_up(&repo, seed).await.unwrap_err();
         assert!(matches!(error, Error::Full { .. }), "step {step}: {error:?}");
@@ -105,7 +111,7 @@ async fn points_that_share_a_lost_chunk_fail_together() {
     let (_temp, dir) = new_repo().await;
     // The first change is the lock, the second the pack.
     let faulty = Faulty::new(&dir, 1, Fault::Once(std::io::ErrorKind::StorageFull));
-    let repo = Repo::open_store(&dir, faulty, &password()).await.unwrap();
+    let repo = open_over(&dir, faulty).await.unwrap();
     let mut writers = Vec::new();
     for _ in 0..2 {
         let writer = repo.begin(WriteOptions::default()).await.unwrap();
@@ -125,7 +131,7 @@ async fn points_that_share_a_lost_chunk_fail_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_writer_leaves_nothing_that_is_listed() {
     let (_temp, dir) = new_repo().await;
-    let repo = Repo::open(&dir, &password()).await.unwrap();
+    let repo = Repo::open(&dir, &password(), OpenOptions::default()).await.unwrap();
     let image = noise(1);
     for pushed in 0..image.len() / CHUNK {
         let writer = repo.begin(WriteOptions::default()).await.unwrap();
@@ -144,7 +150,7 @@ async fn a_dropped_writer_leaves_nothing_that_is_listed() {
 #[tokio::test]
 async fn a_point_without_our_lock_is_not_listed() {
     let (_temp, dir) = new_repo().await;
-    let repo = Repo::open(&dir, &password()).await.unwrap();
+    let repo = Repo::open(&dir, &password(), OpenOptions::default()).await.unwrap();
     let writer = repo.begin(WriteOptions::default()).await.unwrap();
     let locks = repo.0.store.list(Name::Lock).await.unwrap();
     repo.0.store.remove(Name::Lock(locks[0].0)).await.unwrap();
@@ -156,9 +162,9 @@ async fn a_point_without_our_lock_is_not_listed() {
 #[tokio::test]
 async fn a_store_that_takes_no_lock_can_still_be_read() {
     let (_temp, dir) = new_repo().await;
-    let id = back_up(&Repo::open(&dir, &password()).await.unwrap(), 5).await.unwrap();
+    let id = back_up(&Repo::open(&dir, &password(), OpenOptions::default()).await.unwrap(), 5).await.unwrap();
     let full = Faulty::new(&dir, 0, Fault::Dead);
-    let repo = Repo::open_store(&dir, full, &password()).await.unwrap();
+    let repo = open_over(&dir, full).await.unwrap();
     assert!(repo.begin(WriteOptions::default()).await.is_err());
     let point = repo.open_point(&id).await.unwrap();
     assert_eq!(point.file("seed").await.unwrap(), "5");

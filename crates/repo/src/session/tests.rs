@@ -15,10 +15,10 @@ struct Bench {
 }
 
 /// A session whose store fails at one of its changes (the lock is not among them).
-fn bench(at: usize, fault: Fault) -> Bench {
+async fn bench(at: usize, fault: Fault) -> Bench {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("repo");
-    Directory::new(Path::new(&root)).create().unwrap();
+    Directory::new(Path::new(&root)).prepare().await.unwrap();
     let store: Arc<dyn Store> = Faulty::new(&root, at, fault);
     let key = Arc::new(Key::random());
     let index = Arc::new(Index::new(store.clone(), key.clone()));
@@ -37,7 +37,7 @@ const NEVER: usize = usize::MAX;
 
 #[tokio::test]
 async fn blobs_are_claimed_once_and_indexed_by_a_flush() {
-    let bench = bench(NEVER, Fault::Dead);
+    let bench = bench(NEVER, Fault::Dead).await;
     let id = bench.put(BlobKind::Data, &[7; 1000]).unwrap();
     bench.put(BlobKind::Data, &[7; 1000]).unwrap();
     assert_eq!(bench.counters.new_bytes(), 1000);
@@ -56,7 +56,7 @@ async fn blobs_are_claimed_once_and_indexed_by_a_flush() {
 
 #[tokio::test]
 async fn what_does_not_shrink_is_stored_as_it_is() {
-    let bench = bench(NEVER, Fault::Dead);
+    let bench = bench(NEVER, Fault::Dead).await;
     let noise: Vec<u8> = (0..4000).map(|_| rand::random()).collect();
     let id = bench.put(BlobKind::Data, &noise).unwrap();
     bench.session.flush().await.unwrap();
@@ -68,7 +68,7 @@ async fn what_does_not_shrink_is_stored_as_it_is() {
 async fn a_pack_that_cannot_be_stored_fails_the_session() {
     // The pack of data, the pack of trees, the index file.
     for at in 0..3 {
-        let bench = bench(at, Fault::Once(io::ErrorKind::StorageFull));
+        let bench = bench(at, Fault::Once(io::ErrorKind::StorageFull)).await;
         bench.put(BlobKind::Data, b"some data").unwrap();
         bench.put(BlobKind::Tree, b"a tree").unwrap();
         assert!(matches!(bench.session.flush().await, Err(Error::Full { .. })), "{at}");
@@ -81,7 +81,7 @@ async fn a_pack_that_cannot_be_stored_fails_the_session() {
 
 #[tokio::test]
 async fn the_budget_travels_with_the_bytes_and_comes_back() {
-    let bench = bench(NEVER, Fault::Dead);
+    let bench = bench(NEVER, Fault::Dead).await;
     let permit = bench.session.admit(1 << 20).await.unwrap();
     let raw = vec![1; 1 << 20];
     bench.session.put(BlobKind::Data, Id::of(&raw), &raw, Some(permit), &bench.counters).unwrap();
@@ -93,7 +93,7 @@ async fn the_budget_travels_with_the_bytes_and_comes_back() {
 
 #[tokio::test]
 async fn packs_are_closed_when_they_are_full() {
-    let bench = bench(NEVER, Fault::Dead);
+    let bench = bench(NEVER, Fault::Dead).await;
     let mut noise = vec![0; 3 << 20];
     for number in 0..12_u8 {
         rand::RngCore::fill_bytes(&mut rand::rng(), &mut noise);

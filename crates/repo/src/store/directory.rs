@@ -39,9 +39,7 @@ impl Directory {
         Directory { root: root.into() }
     }
 
-    /// Makes the directories of a new repository in a directory that is empty or not there. One in which a death left no
-    /// more than the beginnings of a repository counts as empty.
-    pub(crate) fn create(&self) -> Result<()> {
+    fn create(&self) -> Result<()> {
         make_dir(&self.root)?;
         self.clear_beginnings()?;
         for dir in DIRS {
@@ -58,7 +56,7 @@ impl Directory {
 
     /// Removes a key that no config was written for. Whatever else there is stays, and is an error.
     fn clear_beginnings(&self) -> Result<()> {
-        let not_empty = || Error::NotEmpty { dir: self.root.to_path_buf() };
+        let not_empty = || Error::NotEmpty { location: self.root.display().to_string() };
         let mut keys = Vec::new();
         for dir in entries(&self.root)? {
             let name = dir.file_name();
@@ -79,8 +77,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes what a crash left behind, as far as that is possible.
-    pub(crate) fn sweep(&self) {
+    fn sweep_blocking(&self) {
         let is_old = |entry: &fs::DirEntry| {
             let modified = entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::now());
             modified.elapsed().is_ok_and(|age| age > TEMP_MAX_AGE)
@@ -147,6 +144,17 @@ impl Directory {
 
 #[async_trait]
 impl Store for Directory {
+    async fn prepare(&self) -> Result<Vec<String>> {
+        let this = self.clone();
+        work::block(move || this.create()).await??;
+        Ok(Vec::new())
+    }
+
+    async fn sweep(&self) {
+        let this = self.clone();
+        drop(work::block(move || this.sweep_blocking()).await);
+    }
+
     async fn put(&self, name: Name, content: Bytes) -> Result<()> {
         let this = self.clone();
         work::block(move || this.put_blocking(name, &content)).await?
@@ -182,6 +190,16 @@ impl Store for Directory {
             }
             buffer.truncate(len);
             Ok(buffer)
+        })
+        .await?
+    }
+
+    async fn len(&self, name: Name) -> Result<Option<u64>> {
+        let path = self.path(name);
+        work::block(move || match fs::metadata(&path) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path, error)),
         })
         .await?
     }

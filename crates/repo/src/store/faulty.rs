@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Directory, Kind, Name, Store};
+use crate::id::Id;
 use crate::{Error, Result};
 
 /// What happens at the change (write or removal) that was chosen.
@@ -21,7 +22,7 @@ pub(crate) enum Fault {
 }
 
 pub(crate) struct Faulty {
-    directory: Directory,
+    store: Arc<dyn Store>,
     changes: AtomicUsize,
     at: usize,
     fault: Fault,
@@ -29,7 +30,11 @@ pub(crate) struct Faulty {
 
 impl Faulty {
     pub(crate) fn new(dir: &Path, at: usize, fault: Fault) -> Arc<Self> {
-        Arc::new(Faulty { directory: Directory::new(dir), changes: AtomicUsize::new(0), at, fault })
+        Faulty::over(Arc::new(Directory::new(dir)), at, fault)
+    }
+
+    pub(crate) fn over(store: Arc<dyn Store>, at: usize, fault: Fault) -> Arc<Self> {
+        Arc::new(Faulty { store, changes: AtomicUsize::new(0), at, fault })
     }
 
     /// Changes that were asked for.
@@ -50,31 +55,43 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
+    async fn prepare(&self) -> Result<Vec<String>> {
+        self.store.prepare().await
+    }
+
+    async fn sweep(&self) {
+        self.store.sweep().await;
+    }
+
     async fn put(&self, name: Name, content: Bytes) -> Result<()> {
         self.change(name)?;
-        self.directory.put(name, content).await
+        self.store.put(name, content).await
     }
 
     async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes> {
-        self.directory.get(name, max_bytes).await
+        self.store.get(name, max_bytes).await
     }
 
     async fn get_range(&self, name: Name, offset: u64, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>> {
-        self.directory.get_range(name, offset, len, buffer).await
+        self.store.get_range(name, offset, len, buffer).await
     }
 
-    async fn list(&self, kind: Kind) -> Result<Vec<(crate::id::Id, u64)>> {
-        self.directory.list(kind).await
+    async fn len(&self, name: Name) -> Result<Option<u64>> {
+        self.store.len(name).await
+    }
+
+    async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>> {
+        self.store.list(kind).await
     }
 
     async fn remove(&self, name: Name) -> Result<()> {
         self.change(name)?;
-        self.directory.remove(name).await
+        self.store.remove(name).await
     }
 
     fn remove_now(&self, name: Name) {
         if self.change(name).is_ok() {
-            self.directory.remove_now(name);
+            self.store.remove_now(name);
         }
     }
 }

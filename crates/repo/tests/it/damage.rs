@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use xenkeep_repo::{Error, Repo};
+use xenkeep_repo::{Error, OpenOptions, Repo};
 
 use crate::store::*;
 
@@ -13,7 +13,7 @@ async fn read_all(dir: &Path) -> Result<Vec<u8>, String> {
         let cause = error.source().map(ToString::to_string).unwrap_or_default();
         format!("{error}: {cause}")
     };
-    let repo = Repo::open(dir, &password()).await.map_err(|error| text(&error))?;
+    let repo = Repo::open(dir, &password(), OpenOptions::default()).await.map_err(|error| text(&error))?;
     let list = repo.scan().await.map_err(|error| text(&error))?;
     if let Some(damaged) = list.damaged.first() {
         return Err(text(&damaged.error));

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use xenkeep_disk::{Block, DiskRead};
-use xenkeep_repo::{CreateOptions, Error, Meta, Repo, WriteOptions};
+use xenkeep_repo::{CreateOptions, Error, Meta, OpenOptions, Repo, WriteOptions};
 
 use crate::store::*;
 
@@ -197,7 +197,8 @@ async fn names_that_lead_elsewhere_are_refused() {
 #[tokio::test]
 async fn what_is_no_repository_says_so() {
     let temp = tempfile::tempdir().unwrap();
-    let open = async |path: &str| Repo::open(&temp.path().join(path), &password()).await.unwrap_err();
+    let open =
+        async |path: &str| Repo::open(&temp.path().join(path), &password(), OpenOptions::default()).await.unwrap_err();
     assert!(matches!(open("absent").await, Error::NotARepository { .. }));
     assert!(matches!(open("").await, Error::NotARepository { .. }));
     std::fs::write(temp.path().join("config"), "something else").unwrap();
@@ -212,7 +213,7 @@ async fn what_is_no_repository_says_so() {
 #[tokio::test]
 async fn a_wrong_password_is_told_from_damage() {
     let fixture = Fixture::new().await;
-    let error = Repo::open(&fixture.dir(), &"wrong".into()).await.unwrap_err();
+    let error = Repo::open(&fixture.dir(), &"wrong".into(), OpenOptions::default()).await.unwrap_err();
     assert!(matches!(error, Error::WrongPassword { .. }), "{error:?}");
     assert!(!format!("{error} {error:?}").contains("wrong\""));
     assert_eq!(fixture.reopened().await.id(), fixture.repo.id());

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use sha2::{Digest, Sha256};
-use xenkeep_repo::{Error, Repo};
+use xenkeep_repo::{Error, OpenOptions, Repo};
 
 use crate::store::*;
 
@@ -124,7 +124,7 @@ async fn we_live_with_what_restic_does_to_a_repository() {
     let new_password = fixture.path("password");
     std::fs::write(&new_password, "another").unwrap();
     restic(&fixture.dir(), &["key", "add", "--new-password-file", new_password.to_str().unwrap()]);
-    let repo = Repo::open(&fixture.dir(), &"another".into()).await.unwrap();
+    let repo = Repo::open(&fixture.dir(), &"another".into(), OpenOptions::default()).await.unwrap();
     assert!(restored(&repo, &second).await == images[1]);
 }
 
@@ -148,7 +148,7 @@ async fn a_repository_of_restic_is_written_and_read() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
     restic(&dir, &["init", "--repository-version", "2"]);
-    let repo = Repo::open(&dir, &password()).await.unwrap();
+    let repo = Repo::open(&dir, &password(), OpenOptions::default()).await.unwrap();
     assert_eq!(repo.chunk_bytes(), 512 << 10);
     let image = image(1, 5 << 20);
     let id = back_up(&repo, 0, &image).await;
@@ -157,6 +157,6 @@ async fn a_repository_of_restic_is_written_and_read() {
 
     let old = temp.path().join("old");
     restic(&old, &["init", "--repository-version", "1"]);
-    let error = Repo::open(&old, &password()).await.unwrap_err();
+    let error = Repo::open(&old, &password(), OpenOptions::default()).await.unwrap_err();
     assert!(matches!(error, Error::UnsupportedVersion { found: 1 }), "{error:?}");
 }

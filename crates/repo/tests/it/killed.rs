@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use xenkeep_repo::Repo;
+use xenkeep_repo::{OpenOptions, Repo};
 
 use crate::store::*;
 
@@ -40,7 +40,7 @@ fn sigkill_leaves_no_listed_point_that_is_damaged() {
 }
 
 async fn write_for_ever(dir: &std::path::Path) {
-    let repo = Repo::open(dir, &password()).await.unwrap();
+    let repo = Repo::open(dir, &password(), OpenOptions::default()).await.unwrap();
     println!("writing");
     for number in repo.points().await.unwrap().len() as i64.. {
         back_up(&repo, number, &image(number as u64, BYTES)).await;

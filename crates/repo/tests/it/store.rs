@@ -10,7 +10,7 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 use secrecy::SecretString;
 use tempfile::TempDir;
 use xenkeep_disk::{Block, Blocks, Data, DiskRead};
-use xenkeep_repo::{Counters, CreateOptions, Kdf, Meta, PointWriter, Repo, SnapshotId, WriteOptions};
+use xenkeep_repo::{Counters, CreateOptions, Kdf, Meta, OpenOptions, PointWriter, Repo, SnapshotId, WriteOptions};
 
 pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) const CHUNK: usize = 128 << 10;
@@ -44,7 +44,7 @@ impl Fixture {
     }
 
     pub(crate) async fn reopened(&self) -> Repo {
-        Repo::open(&self.dir(), &password()).await.unwrap()
+        Repo::open(&self.dir(), &password(), OpenOptions::default()).await.unwrap()
     }
 }
 
