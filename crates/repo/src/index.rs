@@ -96,7 +96,8 @@ impl Index {
         let tables = self.read();
         let mut found = Vec::new();
         for slot in tables.recent.of(id).filter(|slot| slot.kind() == kind) {
-            tables.packs.locate(slot).filter(|location| !found.contains(location)).map_or((), |new| found.push(new));
+            let location = tables.packs.locate(slot);
+            found.extend(location.filter(|location| !found.contains(location)));
         }
         Ok(found)
     }
