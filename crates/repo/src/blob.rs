@@ -144,7 +144,7 @@ pub(crate) fn check_text(id: &Id, raw_len: Option<u32>, text: &[u8]) -> Result<(
             scratch.raw.clear();
             scratch.raw.reserve_exact(raw_len as usize);
             scratch.decompressor.decompress_to_buffer(text, &mut scratch.raw).map_err(cannot)?;
-            Ok((Id::of(&scratch.raw), scratch.raw.len() as u64))
+            Ok::<_, String>((Id::of(&scratch.raw), scratch.raw.len() as u64))
         })?,
         Some(raw_len) => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(text).map_err(cannot)?;

@@ -175,8 +175,9 @@ impl Session {
     }
 
     /// Is there a copy of this blob that can be referred to, or is somebody just storing one?
-    pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> bool {
-        self.state().claimed(kind).contains(id) || self.index.contains(kind, id)
+    pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> Result<bool> {
+        let claimed = self.state().claimed(kind).contains(id);
+        Ok(claimed || self.index.contains(kind, id)?)
     }
 
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
@@ -238,7 +239,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<bool> {
         self.check()?;
-        if !self.claim(kind, id) {
+        if !self.claim(kind, id)? {
             return Ok(false);
         }
         let mut claim = Claim { session: self, stored: false };
