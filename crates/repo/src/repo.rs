@@ -13,7 +13,7 @@ use crate::crypto::Key;
 use crate::id::Id;
 use crate::index::Index;
 use crate::keyfile::{self, Kdf};
-use crate::lock::Lock;
+use crate::lock::{Lock, Purpose};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Delayed, Name, Store};
@@ -122,7 +122,7 @@ impl Opened {
         let session = match running {
             Some(session) => session,
             None => {
-                let lock = Lock::take(self.store.clone(), self.key.clone()).await?;
+                let lock = Lock::take(self.store.clone(), self.key.clone(), Purpose::Session).await?;
                 self.new_session(Some(lock))
             }
         };

@@ -96,7 +96,7 @@ fn sorted(packs: &[&PackEntries]) -> Vec<Id> {
 
 #[tokio::test]
 async fn all_copies_are_told_and_dead_ones_are_not() {
-    let (_dir, store, key) = index();
+    let (_dir, store, key) = index().await;
     let index = Index::new(store.clone(), key.clone());
     let (one, two, three) = (pack_of(1, &[1, 2, 3]), pack_of(2, &[2, 3]), pack_of(3, &[3, 3]));
     let first = index.write(vec![one.clone()]).await.unwrap();
