@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::crypto::{Key, SEAL_BYTES};
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::{Index, Location};
 use crate::pack::BlobKind;
@@ -24,6 +25,7 @@ pub(crate) struct Blobs {
     store: Arc<dyn Store>,
     key: Arc<Key>,
     index: Arc<Index>,
+    damage: Arc<KnownDamage>,
 }
 
 impl Location {
@@ -39,12 +41,21 @@ impl Location {
 }
 
 impl Blobs {
-    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>) -> Self {
-        Blobs { store, key, index }
+    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, damage: Arc<KnownDamage>) -> Self {
+        Blobs { store, key, index, damage }
     }
 
+    /// Where a copy of a blob lies, a good one if there is one.
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
-        self.index.location(kind, id)?.ok_or_else(|| {
+        let damage = self.damage.get();
+        let location = if damage.is_empty() {
+            self.index.location(kind, id)?
+        } else {
+            // One that is known to be damaged only if there is no other: it may have been copied back.
+            let copies = self.index.locations(kind, id)?;
+            copies.iter().find(|copy| !damage.is_damaged(&copy.pack, id)).or(copies.first()).copied()
+        };
+        location.ok_or_else(|| {
             let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";
             Error::damaged(format!("chunk {id}"), why)
         })

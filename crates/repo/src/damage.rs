@@ -99,6 +99,13 @@ impl Damage {
     }
 }
 
+/// Where records were.
+#[derive(Default)]
+struct Files {
+    names: Vec<Id>,
+    unreadable: bool,
+}
+
 /// The damage that an open repository knows of.
 pub(crate) struct KnownDamage {
     store: Arc<dyn Store>,
@@ -127,18 +134,19 @@ impl KnownDamage {
     }
 
     /// All records, and the files in which they were.
-    async fn read(&self) -> Result<(Records, Vec<Id>)> {
-        let (mut records, mut files) = (Records::default(), Vec::new());
+    async fn read(&self) -> Result<(Records, Files)> {
+        let (mut records, mut files) = (Records::default(), Files::default());
         for (id, _) in self.store.list(Name::Damage).await? {
             match sealed::read::<RecordFile>(&*self.store, &self.key, Name::Damage(id)).await {
                 Ok(file) => file.packs.into_iter().for_each(|pack| merge(&mut records, pack)),
                 Err(Error::NotFound { .. }) => continue, // replaced in this moment
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a record of damage cannot be read");
+                    files.unreadable = true;
                 }
                 Err(error) => return Err(error),
             }
-            files.push(id);
+            files.names.push(id);
         }
         Ok((records, files))
     }
@@ -152,14 +160,14 @@ impl KnownDamage {
         let (old, old_files) = self.read().await?;
         let mut records = old.clone();
         change(&mut records);
-        if records != old {
+        if records != old || old_files.unreadable {
             let mut new_files = Vec::new();
             for file in split(&records) {
                 let (id, content) = sealed::seal(&self.key, &file);
                 self.store.put(Name::Damage(id), content).await?;
                 new_files.push(id);
             }
-            for id in old_files.into_iter().filter(|id| !new_files.contains(id)) {
+            for id in old_files.names.into_iter().filter(|id| !new_files.contains(id)) {
                 self.store.remove(Name::Damage(id)).await?;
             }
         }

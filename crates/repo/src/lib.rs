@@ -44,6 +44,7 @@ mod config;
 mod copy;
 mod counters;
 mod crypto;
+mod damage;
 mod error;
 mod id;
 mod index;
@@ -56,10 +57,28 @@ mod pack;
 mod point;
 mod polynomial;
 mod read;
+mod relocate;
 mod repo;
 mod sealed;
 mod session;
 mod snapshot;
 mod store;
 mod tree;
+mod verify;
 mod walk;
+mod work;
+mod write;
+
+pub use copy::{Copier, CopyOptions, CopyReport};
+pub use counters::Counters;
+pub use error::{Error, Result};
+pub use id::SnapshotId;
+pub use keyfile::Kdf;
+pub use location::{Location, S3Location};
+pub use point::{DamagedPoint, Meta, PointList, PointMeta};
+pub use read::{DiskReader, PointReader};
+pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
+pub use verify::{
+    AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
+};
+pub use write::{DiskSink, DiskTree, PointWriter};

@@ -17,7 +17,7 @@ pub(crate) const PACK_BYTES: usize = 32 << 20;
 /// Packs of trees are small: few bytes are written to them between two points.
 pub(crate) const TREE_PACK_BYTES: usize = 8 << 20;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BlobKind {
     Data,

@@ -20,6 +20,7 @@ use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
+use crate::damage::KnownDamage;
 use crate::crypto::{Key, NONCE_BYTES, SEAL_BYTES};
 use crate::id::Id;
 use crate::index::{IdSet, Index, PackEntries};
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     store: Arc<dyn Store>,
     key: Arc<Key>,
     index: Arc<Index>,
+    damage: Arc<KnownDamage>,
     /// Nothing where we only read and cannot write a lock.
     lock: Option<Lock>,
     runtime: Handle,
@@ -123,11 +125,18 @@ impl Drop for Claim<'_> {
 }
 
 impl Session {
-    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, lock: Option<Lock>) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        key: Arc<Key>,
+        index: Arc<Index>,
+        damage: Arc<KnownDamage>,
+        lock: Option<Lock>,
+    ) -> Arc<Self> {
         Arc::new(Session {
             store,
             key,
             index,
+            damage,
             lock,
             runtime: Handle::current(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
@@ -177,7 +186,17 @@ impl Session {
     /// Is there a copy of this blob that can be referred to, or is somebody just storing one?
     pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> Result<bool> {
         let claimed = self.state().claimed(kind).contains(id);
-        Ok(claimed || self.index.contains(kind, id)?)
+        Ok(claimed || self.is_stored(kind, id)?)
+    }
+
+    /// Is there a copy of this blob that can be referred to?
+    fn is_stored(&self, kind: BlobKind, id: &Id) -> Result<bool> {
+        let damage = self.damage.get();
+        if damage.is_empty() {
+            return self.index.contains(kind, id);
+        }
+        // What is damaged is stored again, and thereby healed.
+        Ok(self.index.locations(kind, id)?.iter().any(|copy| !damage.is_damaged(&copy.pack, id)))
     }
 
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
@@ -188,7 +207,7 @@ impl Session {
         if !self.state().claimed(kind).insert(id) {
             return Ok(false);
         }
-        match self.index.contains(kind, &id) {
+        match self.is_stored(kind, &id) {
             Ok(false) => Ok(true),
             Ok(true) => {
                 self.state().claimed(kind).remove(&id);

@@ -46,7 +46,7 @@ async fn records_of_two_who_write_at_once_are_all_heeded() {
     let (_dir, known) = bench();
     let [pack, first, second] = [1, 2, 3].map(|byte| Id::of(&[byte]));
     add(&known, record(pack, Some(&[first]), 7)).await;
-    let (_, before) = known.read().await.unwrap();
+    let before = known.read().await.unwrap().1.names;
     let content = known.store.get(Name::Damage(before[0]), 1 << 20).await.unwrap();
     add(&known, record(pack, Some(&[second]), 9)).await;
     // The other one had read the records before, and has not removed its file yet.

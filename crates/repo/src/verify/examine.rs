@@ -33,7 +33,7 @@ pub(super) fn is_good(key: &Key, id: &Id, summary: &Summary, file: &[u8]) -> boo
     let Ok(header) = pack::entries(key, file) else { return false };
     let blobs = || header.par_iter().all(|entry| check_blob(key, entry, file).is_ok());
     let (hash, blobs) = rayon::join(|| Id::of(file), blobs);
-    hash == *id && blobs && Summary::of(&header) == *summary
+    hash == *id && blobs && Summary::of(&header).agrees(summary)
 }
 
 /// Finds out what exactly is wrong with a pack in which index files say these blobs are.

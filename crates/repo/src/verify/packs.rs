@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 
 use crate::id::Id;
 use crate::index::{IdMap, IdSet, PackEntries};
+use super::suspects::Finding;
 use crate::pack::{self, Entry};
 use crate::repo::Opened;
 use crate::store::Name;
@@ -26,9 +27,16 @@ pub(super) struct Summary {
     pub(super) blobs: u32,
     /// The same for the same blobs at the same places, in any order.
     digest: u64,
+    /// Is there a file of this name?
+    pub(super) listed: bool,
 }
 
 impl Summary {
+    /// Do they speak of the same blobs?
+    pub(super) fn agrees(&self, other: &Summary) -> bool {
+        (self.bytes, self.blobs, self.digest) == (other.bytes, other.blobs, other.digest)
+    }
+
     pub(super) fn of(entries: &[Entry]) -> Self {
         let digest = |entry: &Entry| {
             let mut hasher = DefaultHasher::new();
@@ -39,6 +47,7 @@ impl Summary {
             bytes: pack::file_len(entries),
             blobs: u32::try_from(entries.len()).unwrap_or(u32::MAX),
             digest: entries.iter().map(digest).fold(0, u64::wrapping_add),
+            listed: false,
         }
     }
 }
@@ -83,6 +92,34 @@ pub(super) async fn entries_of(repo: &Opened, wanted: &IdSet) -> Result<IdMap<Ve
         }
     };
     Ok(read_index(repo, add).await?.0)
+}
+
+/// Of a damaged pack.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counts {
+    /// Blobs that cannot be read.
+    pub(super) chunks: u64,
+    /// Those of which there is no good copy.
+    pub(super) lost: u64,
+}
+
+/// Counts what is lost with damaged packs, as far as index files name them now.
+pub(super) async fn count(repo: &Opened, found: &IdMap<Finding>) -> Result<IdMap<Counts>> {
+    let damage = repo.damage.get();
+    let is_lost = |entry: &Entry| {
+        let copies = repo.index.locations(entry.kind, &entry.id)?;
+        Ok::<_, Error>(copies.iter().all(|copy| damage.is_damaged(&copy.pack, &entry.id)))
+    };
+    let add = |counts: &mut IdMap<Result<Counts>>, pack: PackEntries| {
+        let Some(finding) = found.get(&pack.id) else { return };
+        let harmed = |entry: &&Entry| finding.blobs.as_ref().is_none_or(|blobs| blobs.contains(&entry.id));
+        let counted = pack.entries.iter().filter(harmed).try_fold(Counts::default(), |counts, entry| {
+            Ok(Counts { chunks: counts.chunks + 1, lost: counts.lost + u64::from(is_lost(entry)?) })
+        });
+        counts.insert(pack.id, counted);
+    };
+    let (counts, _) = read_index(repo, add).await?;
+    counts.into_iter().map(|(pack, counts)| Ok((pack, counts?))).collect()
 }
 
 /// Shows all packs of all index files; returns what was made of them, and the files that cannot be read.

@@ -131,7 +131,7 @@ fn describe(faults: &Faults, of: usize) -> String {
 
 /// Does the medium say that it cannot read these bytes, or that they are not what it has stored? Then the damage is as
 /// lasting as a flipped bit. Anything else (no right, no network, too many open files) may pass.
-fn is_medium(error: &Error) -> bool {
+pub(super) fn is_medium(error: &Error) -> bool {
     let errnos = [Errno::IO, Errno::BADMSG, Errno::ILSEQ, Errno::UCLEAN].map(Errno::raw_os_error);
     matches!(error, Error::Io { source, .. } if source.raw_os_error().is_some_and(|errno| errnos.contains(&errno)))
 }

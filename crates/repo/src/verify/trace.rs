@@ -50,7 +50,7 @@ pub(super) struct Traced {
     /// Packs of directories that could not be read, though nothing was known against them.
     pub(super) suspects: IdSet,
     /// Chunks (or directories) that no index file names.
-    pub(super) unnamed: BTreeSet<(u8, Id)>,
+    pub(super) unnamed: BTreeSet<(BlobKind, Id)>,
     pub(super) unnamed_count: u64,
     pub(super) undecided: Vec<UndecidedFile>,
 }
@@ -183,7 +183,7 @@ impl Notes {
         let traced = &mut found.traced;
         if traced.unnamed.len() >= MAX_UNNAMED {
             traced.unnamed_count += 1;
-        } else if traced.unnamed.insert((kind as u8, *id)) {
+        } else if traced.unnamed.insert((kind, *id)) {
             traced.unnamed_count += 1;
         }
         [UNNAMED].into()

@@ -83,12 +83,12 @@ impl Verified {
     /// Puts all files together, and forgets packs that are no more.
     pub(super) async fn compact(&mut self, repo: &Opened, packs: &Packs) -> Result<()> {
         self.save(repo).await?;
-        let (mut times, files) = read(repo).await?;
+        let (mut times, files, unreadable) = read(repo).await?;
         let known: HashMap<u64, (), BuildHasherDefault<IdHasher>> =
             packs.by_id.keys().map(|pack| (short(pack), ())).collect();
         let before = times.len();
         times.retain(|pack, _| known.contains_key(pack));
-        if files.len() > 1.max(times.len().div_ceil(FILE_PACKS)) || times.len() < before {
+        if files.len() > 1.max(times.len().div_ceil(FILE_PACKS)) || times.len() < before || unreadable {
             let written = write(repo, &times).await?;
             for file in files.into_iter().filter(|file| !written.contains(file)) {
                 repo.store.remove(Name::Verified(file)).await?;
@@ -99,9 +99,9 @@ impl Verified {
     }
 }
 
-/// All times, the latest of each pack, and the files in which they were.
-async fn read(repo: &Opened) -> Result<(Times, Vec<Id>)> {
-    let (mut times, mut files) = (Times::default(), Vec::new());
+/// All times, the latest of each pack, the files in which they were, and whether some of those cannot be read.
+async fn read(repo: &Opened) -> Result<(Times, Vec<Id>, bool)> {
+    let (mut times, mut files, mut unreadable) = (Times::default(), Vec::new(), false);
     for (id, _) in repo.store.list(Name::Verified).await? {
         match sealed::read::<RecordFile>(&*repo.store, &repo.key, Name::Verified(id)).await {
             Ok(file) => file.batches.iter().for_each(|batch| take_in(&mut times, batch)),
@@ -109,12 +109,13 @@ async fn read(repo: &Opened) -> Result<(Times, Vec<Id>)> {
             // What it said is taken for not verified.
             Err(error @ Error::Damaged { .. }) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "a record of what was verified cannot be read");
+                unreadable = true;
             }
             Err(error) => return Err(error),
         }
         files.push(id);
     }
-    Ok((times, files))
+    Ok((times, files, unreadable))
 }
 
 fn take_in(times: &mut Times, batch: &Batch) {

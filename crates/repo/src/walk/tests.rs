@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::crypto::Key;
+use crate::damage::KnownDamage;
 use crate::index::Index;
 use crate::session::Session;
 use crate::store::{Directory, Name, Store};
@@ -19,15 +20,16 @@ struct Fixture {
     session: Arc<Session>,
 }
 
-fn fixture() -> Fixture {
+async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let directory = Directory::new(&dir.path().join("repo"));
-    directory.create().unwrap();
+    directory.prepare().await.unwrap();
     let store: Arc<dyn Store> = Arc::new(directory);
     let key = Arc::new(Key::random());
     let index = Arc::new(Index::new(store.clone(), key.clone()));
-    let session = Session::new(store.clone(), key.clone(), index.clone(), None);
-    Fixture { _dir: dir, blobs: Blobs::new(store.clone(), key, index), store, session }
+    let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
+    let session = Session::new(store.clone(), key.clone(), index.clone(), damage.clone(), None);
+    Fixture { _dir: dir, blobs: Blobs::new(store.clone(), key, index, damage), store, session }
 }
 
 impl Fixture {
@@ -76,7 +78,7 @@ async fn walk(fixture: &Fixture, walk: &mut Walk, roots: &[Id]) -> Vec<Result<Id
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_directory_is_visited_once() {
-    let fixture = fixture();
+    let fixture = fixture().await;
     let roots = fixture.roots(700);
     fixture.session.flush().await.unwrap();
     let mut seen = Walk::default();
@@ -92,7 +94,7 @@ async fn every_directory_is_visited_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_told_and_the_rest_is_visited() {
-    let fixture = fixture();
+    let fixture = fixture().await;
     let roots = fixture.roots(50);
     let lost = Id::of(b"was never stored");
     let top = fixture.put(vec![fixture.dir(0, lost), fixture.dir(1, roots[0])]);
@@ -118,7 +120,7 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_visited() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_of_the_visitor_ends_the_walk() {
-    let fixture = fixture();
+    let fixture = fixture().await;
     let roots = fixture.roots(300);
     fixture.session.flush().await.unwrap();
     let stop = |_: &Id, _: Result<Tree>| Err(Error::BrokenOff("enough"));
