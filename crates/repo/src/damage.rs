@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::index::{IdMap, IdSet};
-use crate::store::{Name, Store};
+use crate::store::{self, Name, Store};
 use crate::{Error, Result, sealed};
 
 #[cfg(test)]
@@ -136,7 +136,7 @@ impl KnownDamage {
     /// All records, and the files in which they were.
     async fn read(&self) -> Result<(Records, Files)> {
         let (mut records, mut files) = (Records::default(), Files::default());
-        for (id, _) in self.store.list(Name::Damage).await? {
+        for (id, _) in store::list_settled(&*self.store, Name::Damage).await? {
             match sealed::read::<RecordFile>(&*self.store, &self.key, Name::Damage(id)).await {
                 Ok(file) => file.packs.into_iter().for_each(|pack| merge(&mut records, pack)),
                 Err(Error::NotFound { .. }) => continue, // replaced in this moment

@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
-use crate::store::{Name, Store};
+use crate::store::{self, Name, Store};
 use crate::{Error, Result, sealed, work};
 
 mod file;
@@ -25,7 +25,8 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
-use file::{IndexFile, MAX_FILE_BYTES, MAX_JSON_BYTES};
+pub(crate) use file::IndexFile;
+use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
 pub(crate) use ids::{IdHasher, IdMap, IdSet};
 use packs::Packs;
 use recent::{Recent, Slot};
@@ -41,7 +42,7 @@ pub(crate) struct Location {
 }
 
 /// A pack that is stored, and what is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackEntries {
     pub(crate) id: Id,
     pub(crate) entries: Vec<Entry>,
@@ -128,7 +129,8 @@ impl Index {
     }
 
     async fn take_in_changes<'a>(&'a self, read: &impl Fn(&'a Self, Vec<Id>) -> Files<'a>) -> Result<()> {
-        let listed: IdSet = self.store.list(Name::Index).await?.into_iter().map(|(id, _)| id).collect();
+        let listed = store::list_settled(&*self.store, Name::Index).await?;
+        let listed: IdSet = listed.into_iter().map(|(id, _)| id).collect();
         let (new, vanished) = self.read().packs.compare(&listed);
         // New ones first: what was only moved from one file to another is there all the time.
         let mut files = read(self, new);

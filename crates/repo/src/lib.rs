@@ -46,6 +46,8 @@ mod counters;
 mod crypto;
 mod damage;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod index;
 mod keyfile;
@@ -56,6 +58,8 @@ mod machine;
 mod pack;
 mod point;
 mod polynomial;
+mod protect;
+mod prune;
 mod read;
 mod relocate;
 mod repo;
@@ -65,6 +69,7 @@ mod snapshot;
 mod store;
 mod tree;
 mod verify;
+#[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;
@@ -76,6 +81,10 @@ pub use id::SnapshotId;
 pub use keyfile::Kdf;
 pub use location::{Location, S3Location};
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
+pub use protect::Protection;
+pub use prune::{
+    PackClass, PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why,
+};
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
 pub use verify::{

@@ -24,7 +24,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Snapshot files that are read at once.
 const SNAPSHOTS_IN_FLIGHT: usize = 16;
@@ -275,6 +275,7 @@ impl Repo {
 
     /// Our points, and what could not be read.
     pub async fn scan(&self) -> Result<PointList> {
+        let protections = self.protections().await?;
         let ids = self.0.store.list(Name::Snapshot).await?;
         let mut read = stream::iter(ids)
             .map(|(id, _)| async move { (id, self.0.snapshot(&SnapshotId(id)).await) })
@@ -282,7 +283,10 @@ impl Repo {
         let mut list = PointList::default();
         while let Some((id, snapshot)) = read.next().await {
             match snapshot {
-                Ok(snapshot) => list.points.extend(snapshot.point(id)),
+                Ok(snapshot) => list.points.extend(snapshot.point(id).map(|point| {
+                    let protected = protections.of(&point.id).cloned();
+                    PointMeta { protected, ..point }
+                })),
                 Err(Error::NotFound { .. }) => {} // removed in this moment
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a snapshot file cannot be read");
@@ -317,14 +321,5 @@ impl Repo {
         let not_ours = || Error::NotFound { what: format!("restore point {id} of ours") };
         let meta = snapshot.point(id.0).ok_or_else(not_ours)?;
         PointReader::open(self.0.clone(), session, meta, tree).await
-    }
-
-    /// Removes a point. Its chunks stay until a prune; other points are not touched.
-    pub async fn remove_point(&self, id: &SnapshotId) -> Result<()> {
-        self.0.snapshot(id).await.map(drop).or_else(|error| match error {
-            Error::Damaged { .. } => Ok(()),
-            other => Err(other),
-        })?;
-        self.0.store.remove(Name::Snapshot(id.0)).await
     }
 }

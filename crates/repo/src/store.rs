@@ -131,3 +131,22 @@ pub(crate) trait Store: Send + Sync {
     /// The same, where nobody can wait.
     fn remove_now(&self, name: Name);
 }
+
+/// How often a list is read again while it changes.
+const MAX_LISTINGS: usize = 50;
+
+/// Lists files that others may replace meanwhile: a new one is written, and then the old one removed. A list that is
+/// read while that happens may show neither of them; two that are equal miss nothing.
+pub(crate) async fn list_settled(store: &dyn Store, kind: Kind) -> Result<Vec<(Id, u64)>> {
+    let mut before = store.list(kind).await?;
+    before.sort_unstable();
+    for _ in 0..MAX_LISTINGS {
+        let mut now = store.list(kind).await?;
+        now.sort_unstable();
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Err(crate::Error::BrokenOff("a list of files in the repository changes all the time"))
+}

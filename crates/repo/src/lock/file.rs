@@ -1,10 +1,12 @@
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::crypto::Key;
 use crate::id::Id;
-use crate::store::{Name, Store};
+use crate::store::{self, Name, Store};
 use crate::{Error, Result, machine, sealed};
 
 /// restic takes a lock for abandoned when it is older than half an hour.
@@ -24,7 +26,7 @@ pub(crate) enum Purpose {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct LockFile {
+pub(crate) struct LockFile {
     pub(super) time: Timestamp,
     pub(super) exclusive: bool,
     #[serde(default)]
@@ -66,7 +68,7 @@ impl LockFile {
     }
 
     /// restic's rule: too old, or its process is gone from this machine.
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let age = Timestamp::now().as_second() - self.time.as_second();
         age > STALE_SECONDS || (self.hostname == machine::host_name() && !machine::process_exists(self.pid))
     }
@@ -109,16 +111,26 @@ impl Holder {
     }
 }
 
-/// All locks that stand in the repository, stale ones too.
+/// All locks that stand in the repository, stale ones too. One that is renewed meanwhile is not missed.
 pub(crate) async fn holders(store: &dyn Store, key: &Key) -> Result<Vec<Holder>> {
-    let mut holders = Vec::new();
-    // Empty files are left behind where a restic was killed; it passes over them too.
-    for (id, _) in store.list(Name::Lock).await?.into_iter().filter(|(_, len)| *len > 0) {
-        match sealed::read(store, key, Name::Lock(id)).await {
-            Ok(lock) => holders.push(Holder::new(id, lock)),
-            Err(Error::NotFound { .. }) => {} // released or renewed in this moment
-            Err(error) => return Err(error),
+    let mut known: HashMap<Id, Holder> = HashMap::new();
+    loop {
+        let mut vanished = false;
+        // Empty files are left behind where a restic was killed; it passes over them too.
+        let listed = store::list_settled(store, Name::Lock).await?.into_iter().filter(|(_, len)| *len > 0);
+        let listed: Vec<Id> = listed.map(|(id, _)| id).collect();
+        for id in &listed {
+            if known.contains_key(id) {
+                continue;
+            }
+            match sealed::read(store, key, Name::Lock(*id)).await {
+                Ok(lock) => drop(known.insert(*id, Holder::new(*id, lock))),
+                Err(Error::NotFound { .. }) => vanished = true, // released, or renewed: look again
+                Err(error) => return Err(error),
+            }
+        }
+        if !vanished {
+            return Ok(listed.iter().filter_map(|id| known.remove(id)).collect());
         }
     }
-    Ok(holders)
 }

@@ -30,7 +30,7 @@ impl Faults {
 
 /// Judges a pack by itself and by the summary of what index files say: hash of the file, header, and each blob.
 pub(super) fn is_good(key: &Key, id: &Id, summary: &Summary, file: &[u8]) -> bool {
-    let Ok(header) = pack::entries(key, file) else { return false };
+    let Ok(header) = pack::read_header(key, file) else { return false };
     let blobs = || header.par_iter().all(|entry| check_blob(key, entry, file).is_ok());
     let (hash, blobs) = rayon::join(|| Id::of(file), blobs);
     hash == *id && blobs && Summary::of(&header).agrees(summary)
@@ -43,15 +43,15 @@ pub(super) fn examine(key: &Key, id: &Id, entries: &[Entry], file: &[u8]) -> Fau
     let first = blobs.first().map(|(_, why)| why.clone());
     let mut faults = Faults { blob: first, hash: Some(hash), ..Faults::default() };
     faults.blobs = blobs.into_iter().map(|(id, _)| id).collect();
-    let (expected, found) = (pack::file_len(entries), file.len() as u64);
+    let (expected, found) = (pack::pack_len(entries), file.len() as u64);
     let sorted = |mut entries: Vec<Entry>| {
         entries.sort_unstable_by_key(|entry| entry.offset);
         entries
     };
-    faults.file = match pack::entries(key, file) {
+    faults.file = match pack::read_header(key, file) {
         _ if found < expected => Some(format!("it has {found} bytes, and should have {expected}: it is cut off")),
         _ if found > expected => Some(format!("it has {found} bytes, and should have {expected}")),
-        Err(why) => Some(why.to_owned()),
+        Err(why) => Some(why),
         Ok(header) if sorted(header.clone()) != sorted(entries.to_vec()) => {
             Some("its header does not name the chunks that the index names".to_owned())
         }

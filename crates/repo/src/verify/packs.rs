@@ -10,7 +10,7 @@ use crate::index::{IdMap, IdSet, PackEntries};
 use super::suspects::Finding;
 use crate::pack::{self, Entry};
 use crate::repo::Opened;
-use crate::store::Name;
+use crate::store::{self, Name};
 use crate::{Error, Result};
 
 /// Index files that are read at once.
@@ -44,7 +44,7 @@ impl Summary {
             hasher.finish()
         };
         Summary {
-            bytes: pack::file_len(entries),
+            bytes: pack::pack_len(entries),
             blobs: u32::try_from(entries.len()).unwrap_or(u32::MAX),
             digest: entries.iter().map(digest).fold(0, u64::wrapping_add),
             listed: false,
@@ -143,7 +143,7 @@ async fn try_read_index<T: Default>(
     add: impl Fn(&mut T, PackEntries),
 ) -> Result<(T, Vec<(Id, Error)>)> {
     let (mut all, mut unreadable) = (T::default(), Vec::new());
-    let listed = repo.store.list(Name::Index).await?;
+    let listed = store::list_settled(&*repo.store, Name::Index).await?;
     let mut files = stream::iter(listed)
         .map(|(id, _)| async move { (id, repo.index.load_file(id).await) })
         .buffer_unordered(LOADS_IN_FLIGHT);
