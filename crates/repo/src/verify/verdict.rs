@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::report::{DamagedFile, FileKind, VerifyReport};
+use super::report::{AffectedPoint, DamagedFile, FileKind, VerifyReport};
 use super::run::Damaged;
 use super::trace::{Number, Traced, UNNAMED};
 use crate::id::Id;
@@ -27,10 +27,12 @@ pub(super) fn numbers(damaged: &BTreeMap<Id, Damaged>) -> IdMap<Number> {
 
 /// Lists damaged packs, and what no index file names.
 pub(super) fn add_packs(report: &mut VerifyReport, damaged: &BTreeMap<Id, Damaged>, traced: &mut Traced) {
+    // Who needs a chunk, lost directories do not tell.
+    let is_blind = traced.affected.values().flat_map(|points| points.values()).any(|point| point.whole);
     let mut points = |number| traced.affected.remove(&number).unwrap_or_default().into_values().collect();
     let packs = in_order(damaged);
     for ((pack, damaged), number) in packs.iter().zip(0..MAX_LISTED) {
-        report.damaged.push(pack_file(**pack, damaged, points(number)));
+        report.damaged.push(pack_file(**pack, damaged, points(number), is_blind));
     }
     report.more_damaged = packs.len().saturating_sub(MAX_LISTED as usize) as u64;
     if traced.unnamed_count > 0 {
@@ -39,11 +41,11 @@ pub(super) fn add_packs(report: &mut VerifyReport, damaged: &BTreeMap<Id, Damage
     }
 }
 
-fn pack_file(pack: Id, damaged: &Damaged, points: Vec<super::AffectedPoint>) -> DamagedFile {
+fn pack_file(pack: Id, damaged: &Damaged, points: Vec<AffectedPoint>, is_blind: bool) -> DamagedFile {
     let Damaged { finding, chunks, lost_chunks } = damaged;
     let remedy = if *lost_chunks == 0 {
         "nothing is lost: every chunk can be read, here or in another pack; the next prune clears it up".to_owned()
-    } else if points.is_empty() {
+    } else if points.is_empty() && !is_blind {
         "no point needs what is lost; the next prune clears it up".to_owned()
     } else {
         let salvage = if finding.missing {
@@ -67,7 +69,7 @@ fn pack_file(pack: Id, damaged: &Damaged, points: Vec<super::AffectedPoint>) -> 
     }
 }
 
-fn unnamed(report: &VerifyReport, chunks: u64, points: Vec<super::AffectedPoint>) -> DamagedFile {
+fn unnamed(report: &VerifyReport, chunks: u64, points: Vec<AffectedPoint>) -> DamagedFile {
     let remedy = match report.unindexed_packs {
         0 => "copy missing index files and packs back from another copy of the repository; a later backup that reads the \
               same data again stores it anew"
