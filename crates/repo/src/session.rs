@@ -147,6 +147,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Session {
+    #[cfg(test)]
     pub(crate) fn new(
         store: Arc<dyn Store>,
         key: Arc<Key>,
