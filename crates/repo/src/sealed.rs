@@ -23,7 +23,7 @@ const COMPRESSED: u8 = 2;
 pub(crate) const SMALL_FILE_BYTES: u64 = 8 << 20;
 
 /// Frames of zstd may ask for a window of at most 2^27 bytes.
-const MAX_WINDOW_LOG: u32 = 27;
+pub(crate) const MAX_WINDOW_LOG: u32 = 27;
 
 /// Seals a document without compressing it.
 pub(crate) fn seal_plain(key: &Key, document: &impl Serialize) -> Bytes {
@@ -53,11 +53,7 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 /// Opens a sealed file. `id` is its name, where it has one that is the hash of the content.
 pub(crate) fn open<T: DeserializeOwned>(key: &Key, name: Name, content: &[u8], max_bytes: u64) -> Result<T> {
     let damaged = |why: String| Error::damaged(name.to_string(), why);
-    let id = match name {
-        Name::Config => None,
-        Name::Key(id) | Name::Lock(id) | Name::Index(id) | Name::Snapshot(id) | Name::Pack(id) => Some(id),
-    };
-    if id.is_some_and(|id| id != Id::of(content)) {
+    if name.id().is_some_and(|id| id != Id::of(content)) {
         return Err(damaged("its content does not match its name".to_owned()));
     }
     let mut content = content.to_vec();

@@ -9,3 +9,4 @@ mod judge;
 mod killed;
 mod store;
 mod together;
+mod verify;
