@@ -136,8 +136,10 @@ async fn plan(
 async fn describe(source: &Repo, id: &str) -> xenkeep_repo::Result<Planned> {
     let id: SnapshotId = id.parse()?;
     let json = source.open_point(&id).await?.file(POINT_FILE).await?;
-    let file = serde_json::from_slice(&json)
-        .map_err(|error| Error::Damaged { what: format!("{POINT_FILE} of point {}", id.short()), why: error.to_string() })?;
+    let file = serde_json::from_slice(&json).map_err(|error| Error::Damaged {
+        what: format!("{POINT_FILE} of point {}", id.short()),
+        why: error.to_string(),
+    })?;
     Ok(Planned { id, file })
 }
 

@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use xenkeep_api::{
     DatastoreAccess, JobResult, PackCount, Problem, PruneClass, PruneRequest, PruneSummary, PruneWaiting,
 };
-use xenkeep_repo::{
-    PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why,
-};
+use xenkeep_repo::{PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why};
 
 use crate::{
     context::{JobContext, Stop},
@@ -115,12 +113,7 @@ fn waiting(waiting: &Waiting) -> PruneWaiting {
 
 fn tell(cx: &JobContext, datastore: &DatastoreAccess, prune: &PruneSummary, report: &PruneReport) {
     let packs = |count: PackCount| format!("{} packs ({})", count.packs, bytes(count.bytes));
-    cx.info(format!(
-        "{} points use {}; {} unused",
-        prune.points,
-        bytes(prune.used_bytes),
-        bytes(prune.unused_bytes)
-    ));
+    cx.info(format!("{} points use {}; {} unused", prune.points, bytes(prune.used_bytes), bytes(prune.unused_bytes)));
     for class in &prune.classes {
         cx.info(format!("{}: {}", packs(class.count), class.why));
     }
@@ -131,7 +124,8 @@ fn tell(cx: &JobContext, datastore: &DatastoreAccess, prune: &PruneSummary, repo
         cx.info(format!("{} wait: {}", packs(waiting.count), waiting.reason));
     }
     if let Some(class) = report.why.iter().find(|class| class.why == Why::Damaged) {
-        let message = format!("datastore {}: {} packs are damaged and stay as they are", datastore.name, class.packs.packs);
+        let message =
+            format!("datastore {}: {} packs are damaged and stay as they are", datastore.name, class.packs.packs);
         let problem = Problem::new("datastore.packs_damaged", message).about(&datastore.name);
         cx.warn(problem.hint(format!("find out what is lost: xenkeep datastore verify {} --full", datastore.name)));
     }

@@ -185,9 +185,13 @@ fn verdict(datastore: &DatastoreAccess, verify: &VerifySummary) -> Option<(Sever
         return Some((Severity::Lost, problem));
     }
     if files > 0 {
-        let message = format!("datastore {store}: {files} file(s) are missing or damaged, and no restore point needs them");
+        let message =
+            format!("datastore {store}: {files} file(s) are missing or damaged, and no restore point needs them");
         let problem = Problem::new("datastore.files_damaged", message).about(store);
-        return Some((Severity::Untidy, problem.hint(format!("xenkeep datastore prune {store} removes what is not needed"))));
+        return Some((
+            Severity::Untidy,
+            problem.hint(format!("xenkeep datastore prune {store} removes what is not needed")),
+        ));
     }
     let first = verify.undecided.first()?;
     let message = format!(

@@ -9,8 +9,7 @@ use crate::{
     backup::{self, BackupSpec},
     client,
     context::{JobContext, Stop},
-    copy,
-    datastore,
+    copy, datastore,
     export::{self, ExportSpec},
     forget, prune, recover,
     restore::{self, RestoreSpec},
@@ -38,15 +37,9 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             Box::pin(export::export(&cx, &*leases, &spec)).await
         }
         JobSpec::ForgetPoints { points, .. } => forget::forget(&cx, &given(datastore)?, &points).await,
-        JobSpec::ProtectPoint { point, reason, .. } => {
-            forget::protect(&cx, &given(datastore)?, point, reason).await
-        }
-        JobSpec::PruneDatastore { request, .. } => {
-            Box::pin(prune::prune(&cx, &given(datastore)?, &request)).await
-        }
-        JobSpec::VerifyDatastore { request, .. } => {
-            Box::pin(verify::verify(&cx, &given(datastore)?, &request)).await
-        }
+        JobSpec::ProtectPoint { point, reason, .. } => forget::protect(&cx, &given(datastore)?, point, reason).await,
+        JobSpec::PruneDatastore { request, .. } => Box::pin(prune::prune(&cx, &given(datastore)?, &request)).await,
+        JobSpec::VerifyDatastore { request, .. } => Box::pin(verify::verify(&cx, &given(datastore)?, &request)).await,
         JobSpec::CopyPoints { points, .. } => {
             Box::pin(copy::copy(&cx, &given(datastore)?, &given(target)?, &points)).await
         }

@@ -20,8 +20,8 @@ use bytes::BytesMut;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::damage::KnownDamage;
 use crate::crypto::{Key, NONCE_BYTES, SEAL_BYTES};
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::{IdSet, Index, PackEntries};
 use crate::lock::Lock;

@@ -68,10 +68,7 @@ impl Name {
 
     /// Does only xenkeep have such files? Their directories are made when they are needed.
     pub(crate) fn is_ours(&self) -> bool {
-        matches!(
-            self,
-            Name::Mark(_) | Name::Forgotten(_) | Name::Damage(_) | Name::Verified(_) | Name::Protection(_)
-        )
+        matches!(self, Name::Mark(_) | Name::Forgotten(_) | Name::Damage(_) | Name::Verified(_) | Name::Protection(_))
     }
 }
 

@@ -5,9 +5,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use futures::{StreamExt, stream};
 
+use super::suspects::Finding;
 use crate::id::Id;
 use crate::index::{IdMap, IdSet, PackEntries};
-use super::suspects::Finding;
 use crate::pack::{self, Entry};
 use crate::repo::Opened;
 use crate::store::{self, Name};
@@ -125,10 +125,7 @@ pub(super) async fn count(repo: &Opened, found: &IdMap<Finding>) -> Result<IdMap
 /// Shows all packs of all index files; returns what was made of them, and the files that cannot be read.
 ///
 /// A prune may replace files while they are read; then all begins anew.
-async fn read_index<T: Default>(
-    repo: &Opened,
-    add: impl Fn(&mut T, PackEntries),
-) -> Result<(T, Vec<(Id, Error)>)> {
+async fn read_index<T: Default>(repo: &Opened, add: impl Fn(&mut T, PackEntries)) -> Result<(T, Vec<(Id, Error)>)> {
     let mut tries = 0;
     loop {
         match try_read_index(repo, &add).await {
@@ -138,10 +135,7 @@ async fn read_index<T: Default>(
     }
 }
 
-async fn try_read_index<T: Default>(
-    repo: &Opened,
-    add: impl Fn(&mut T, PackEntries),
-) -> Result<(T, Vec<(Id, Error)>)> {
+async fn try_read_index<T: Default>(repo: &Opened, add: impl Fn(&mut T, PackEntries)) -> Result<(T, Vec<(Id, Error)>)> {
     let (mut all, mut unreadable) = (T::default(), Vec::new());
     let listed = store::list_settled(&*repo.store, Name::Index).await?;
     let mut files = stream::iter(listed)

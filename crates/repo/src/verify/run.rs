@@ -224,7 +224,9 @@ impl<'a> Run<'a> {
                     self.verified.add(&pack);
                     if self.misread.contains(&pack) {
                         let why = "it gave other bytes when it was read first: look after memory, cables and network";
-                        self.report.undecided.push(UndecidedFile { name: Name::Pack(pack).to_string(), why: why.to_owned() });
+                        self.report
+                            .undecided
+                            .push(UndecidedFile { name: Name::Pack(pack).to_string(), why: why.to_owned() });
                     }
                 }
                 Verdict::Gone => drop(cleared.insert(pack)),
@@ -247,12 +249,8 @@ impl<'a> Run<'a> {
             cleared_packs = (before - records.len()) as u64;
             for (pack, finding) in found {
                 let since = records.get(pack).map_or_else(Timestamp::now, |known| known.found);
-                let record = PackDamage {
-                    pack: *pack,
-                    found: since,
-                    why: finding.why.clone(),
-                    blobs: finding.blobs.clone(),
-                };
+                let record =
+                    PackDamage { pack: *pack, found: since, why: finding.why.clone(), blobs: finding.blobs.clone() };
                 records.insert(*pack, record);
             }
         };

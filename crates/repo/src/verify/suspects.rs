@@ -104,7 +104,9 @@ async fn judge_pack(
             work::run(move || (examine::examine(&key, &pack, &entries, &bytes), entries)).await?
         }
         Err(Error::NotFound { .. }) => return Ok(missing()),
-        Err(error) if is_medium(&error) => (read_what_can_be_read(repo, reader, pack, &entries, &error).await?, entries),
+        Err(error) if is_medium(&error) => {
+            (read_what_can_be_read(repo, reader, pack, &entries, &error).await?, entries)
+        }
         Err(error) => return Ok(Verdict::Undecided(chain(&error))),
     };
     if faults.is_empty() {

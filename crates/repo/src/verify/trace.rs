@@ -110,8 +110,7 @@ impl Found {
             let mut changed = false;
             // Mostly, directories are read before what is in them.
             for (directory, inside) in edges.iter().rev() {
-                let below: Touched =
-                    inside.iter().filter_map(|id| self.touched.get(id)).flatten().copied().collect();
+                let below: Touched = inside.iter().filter_map(|id| self.touched.get(id)).flatten().copied().collect();
                 if !below.is_empty() {
                     let touched = self.touched.entry(*directory).or_default();
                     let before = touched.len();

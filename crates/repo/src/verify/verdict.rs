@@ -43,7 +43,11 @@ fn pack_file(pack: Id, damaged: &Damaged, points: Vec<super::AffectedPoint>) -> 
     } else if points.is_empty() {
         "no point needs what is lost; the next prune clears it up".to_owned()
     } else {
-        let salvage = if finding.missing { String::new() } else { format!(", or save the rest with `restic repair packs {pack}`") };
+        let salvage = if finding.missing {
+            String::new()
+        } else {
+            format!(", or save the rest with `restic repair packs {pack}`")
+        };
         format!(
             "check the medium; copy the file back from another copy of the repository{salvage}; a later backup that \
              reads the same data again stores it anew and heals these points; until then restore from other points"

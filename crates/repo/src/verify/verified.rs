@@ -108,7 +108,10 @@ async fn read(repo: &Opened) -> Result<(Times, Vec<Id>, bool)> {
             Err(Error::NotFound { .. }) => continue, // replaced in this moment
             // What it said is taken for not verified.
             Err(error @ Error::Damaged { .. }) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a record of what was verified cannot be read");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a record of what was verified cannot be read"
+                );
                 unreadable = true;
             }
             Err(error) => return Err(error),

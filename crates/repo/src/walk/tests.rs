@@ -5,13 +5,13 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 
 use super::*;
+use crate::Counters;
 use crate::crypto::Key;
 use crate::damage::KnownDamage;
 use crate::index::Index;
 use crate::session::Session;
 use crate::store::{Directory, Name, Store};
 use crate::tree::Node;
-use crate::Counters;
 
 struct Fixture {
     _dir: tempfile::TempDir,

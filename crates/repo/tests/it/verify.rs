@@ -308,7 +308,8 @@ async fn points_vms_and_disks_that_damage_touches_are_named_and_no_others() {
 
     // A directory that is lost takes all with it; a quick look reads directories.
     fs::remove_dir_all(fixture.dir().join("xenkeep/damage")).unwrap();
-    let tree_packs: Vec<_> = packs(&fixture.dir()).into_iter().filter(|path| path.metadata().unwrap().len() < 50_000).collect();
+    let tree_packs: Vec<_> =
+        packs(&fixture.dir()).into_iter().filter(|path| path.metadata().unwrap().len() < 50_000).collect();
     harm(&tree_packs[0]);
     let report = verify(&fixture.reopened().await, Depth::Quick).await;
     assert!(!only(&report).points.is_empty(), "{report:#?}");
@@ -325,7 +326,11 @@ async fn a_later_backup_heals_what_it_reads_again() {
     let pack = data_pack(&dir);
     harm(&pack);
     let report = verify(&fixture.repo, Depth::Full).await;
-    assert_eq!(ids(only(&report)), { let mut ids = vec![first, second]; ids.sort(); ids });
+    assert_eq!(ids(only(&report)), {
+        let mut ids = vec![first, second];
+        ids.sort();
+        ids
+    });
     let disk = fixture.repo.open_point(&first).await.unwrap().disk("0").await.unwrap();
     assert!(read_blocks(disk).await.is_err());
 
@@ -398,7 +403,10 @@ async fn records_that_cannot_be_read_are_told_and_go() {
         let path = files(&fixture.dir().join("xenkeep").join(name))[0].clone();
         flip(&path, 77);
         let report = verify(&fixture.repo, Depth::Quick).await;
-        assert_eq!((only(&report).kind, only(&report).name.as_str()), (FileKind::Ours, &*name_in(&fixture.dir(), &path)));
+        assert_eq!(
+            (only(&report).kind, only(&report).name.as_str()),
+            (FileKind::Ours, &*name_in(&fixture.dir(), &path))
+        );
         assert!(verify(&fixture.repo, Depth::Quick).await.is_clean());
     }
     let report = verify(&fixture.repo, Depth::Quick).await;
