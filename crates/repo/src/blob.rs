@@ -18,8 +18,8 @@ use crate::{Error, Result, work};
 pub(crate) const MAX_TREE_BYTES: u32 = 64 << 20;
 
 /// What can be done about damage, in an error.
-const REMEDY: &str =
-    "check the medium, copy the pack back from another copy of the repository, or use another restore point";
+const REMEDY: &str = "check the medium, verify the repository (so that the next backup stores again what it reads again), \
+                      copy the pack back from another copy of the repository, or use another restore point";
 
 pub(crate) struct Blobs {
     store: Arc<dyn Store>,

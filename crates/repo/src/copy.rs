@@ -121,11 +121,19 @@ impl Copier {
         }
         let copied = self.copy(&session, &point, snapshot.copy_of(original)).await;
         if copied.is_err() {
-            self.seen = Walk::default();
+            self.give_up(&session).await;
+        }
+        copied
+    }
+
+    /// What was copied until now stays findable, as far as that is possible.
+    async fn give_up(&mut self, session: &Arc<Session>) {
+        self.seen = Walk::default();
+        if let Err(error) = session.flush().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "what a given-up copy has stored is lost");
             self.session = None;
             session.settle().await;
         }
-        copied
     }
 
     async fn copy(&mut self, session: &Arc<Session>, point: &PointReader, snapshot: Snapshot) -> Result<CopyReport> {

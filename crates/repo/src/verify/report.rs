@@ -19,7 +19,7 @@ pub struct VerifyReport {
     pub bytes_read: u64,
     /// What is damaged or missing. Long lists are cut: see [`more_damaged`](Self::more_damaged).
     pub damaged: Vec<DamagedFile>,
-    /// Damaged files that the list has no room for. The points that they touch are named in its last entry.
+    /// Damaged packs that the list has no room for. The points that they touch are named with the last pack in it.
     pub more_damaged: u64,
     /// Files of which it could not be said whether they are damaged, and why.
     pub undecided: Vec<UndecidedFile>,

@@ -15,7 +15,7 @@ use super::reader::{PackFile, Reader};
 use super::report::{UndecidedFile, VerifyReport};
 use super::small::{self, Small, chain};
 use super::suspects::{self, Finding, Verdict, is_medium};
-use super::trace::{self, Known, Number, Traced};
+use super::trace::{self, Known, Traced};
 use super::verified::Verified;
 use super::{FileKind, verdict};
 use crate::damage::PackDamage;
@@ -191,8 +191,7 @@ impl<'a> Run<'a> {
         loop {
             let suspects = std::mem::take(&mut self.suspects);
             self.judge(&suspects).await?;
-            let numbers = self.damaged.keys().zip(0..).map(|(pack, number)| (*pack, number)).collect::<IdMap<Number>>();
-            let known = Known { damage: self.repo.damage.get(), numbers };
+            let known = Known { damage: self.repo.damage.get(), numbers: verdict::numbers(&self.damaged) };
             let mut traced = trace::trace(self.repo, known, points, &self.options.progress).await?;
             self.suspects = std::mem::take(&mut traced.suspects);
             let moved = !traced.unnamed.is_empty() && self.has_appeared(&traced).await?;

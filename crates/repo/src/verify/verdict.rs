@@ -1,46 +1,51 @@
 //! What was found, in words.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::report::{DamagedFile, FileKind, VerifyReport};
+use super::report::{AffectedPoint, DamagedFile, FileKind, VerifyReport};
 use super::run::Damaged;
-use super::trace::{Traced, UNNAMED};
+use super::trace::{Number, Traced, UNNAMED};
 use crate::id::Id;
+use crate::index::IdMap;
 use crate::store::Name;
 
-/// Damaged files that a report lists one by one.
-const MAX_LISTED: usize = 1000;
+/// Damaged packs that a report lists one by one.
+const MAX_LISTED: Number = 1000;
 
-/// Lists damaged packs, those first that touch most points, and what no index file names.
+/// Damaged packs in the order of a report: those first with which most is lost.
+fn in_order(damaged: &BTreeMap<Id, Damaged>) -> Vec<(&Id, &Damaged)> {
+    let mut packs: Vec<_> = damaged.iter().collect();
+    packs.sort_by_key(|(_, damaged)| Reverse(damaged.lost_chunks));
+    packs
+}
+
+/// Numbers for damaged packs. All that a report has no room for share the one of the last pack in it.
+pub(super) fn numbers(damaged: &BTreeMap<Id, Damaged>) -> IdMap<Number> {
+    in_order(damaged).into_iter().zip(0..).map(|((pack, _), number)| (*pack, number.min(MAX_LISTED - 1))).collect()
+}
+
+/// Lists damaged packs, and what no index file names.
 pub(super) fn add_packs(report: &mut VerifyReport, damaged: &BTreeMap<Id, Damaged>, traced: &mut Traced) {
-    let mut files: Vec<DamagedFile> = Vec::new();
-    for ((pack, damaged), number) in damaged.iter().zip(0..) {
-        let points = traced.affected.remove(&number).unwrap_or_default().into_values().collect();
-        files.push(pack_file(*pack, damaged, points));
+    // Who needs a chunk, lost directories do not tell.
+    let is_blind = traced.affected.values().flat_map(|points| points.values()).any(|point| point.whole);
+    let mut points = |number| traced.affected.remove(&number).unwrap_or_default().into_values().collect();
+    let packs = in_order(damaged);
+    for ((pack, damaged), number) in packs.iter().zip(0..MAX_LISTED) {
+        report.damaged.push(pack_file(**pack, damaged, points(number), is_blind));
     }
+    report.more_damaged = packs.len().saturating_sub(MAX_LISTED as usize) as u64;
     if traced.unnamed_count > 0 {
-        let points = traced.affected.remove(&UNNAMED).unwrap_or_default().into_values().collect();
-        files.push(unnamed(report, traced.unnamed_count, points));
-    }
-    files.sort_by_key(|file| std::cmp::Reverse(file.points.len()));
-    let rest = files.split_off(files.len().min(MAX_LISTED));
-    report.damaged.append(&mut files);
-    report.more_damaged = rest.len() as u64;
-    if let Some(last) = report.damaged.last_mut() {
-        for point in rest.into_iter().flat_map(|file| file.points) {
-            match last.points.iter_mut().find(|known| known.id == point.id) {
-                Some(known) => known.merge(&point),
-                None => last.points.push(point),
-            }
-        }
+        let file = unnamed(report, traced.unnamed_count, points(UNNAMED));
+        report.damaged.push(file);
     }
 }
 
-fn pack_file(pack: Id, damaged: &Damaged, points: Vec<super::AffectedPoint>) -> DamagedFile {
+fn pack_file(pack: Id, damaged: &Damaged, points: Vec<AffectedPoint>, is_blind: bool) -> DamagedFile {
     let Damaged { finding, chunks, lost_chunks } = damaged;
     let remedy = if *lost_chunks == 0 {
         "nothing is lost: every chunk can be read, here or in another pack; the next prune clears it up".to_owned()
-    } else if points.is_empty() {
+    } else if points.is_empty() && !is_blind {
         "no point needs what is lost; the next prune clears it up".to_owned()
     } else {
         let salvage = if finding.missing {
@@ -64,7 +69,7 @@ fn pack_file(pack: Id, damaged: &Damaged, points: Vec<super::AffectedPoint>) -> 
     }
 }
 
-fn unnamed(report: &VerifyReport, chunks: u64, points: Vec<super::AffectedPoint>) -> DamagedFile {
+fn unnamed(report: &VerifyReport, chunks: u64, points: Vec<AffectedPoint>) -> DamagedFile {
     let remedy = match report.unindexed_packs {
         0 => "copy missing index files and packs back from another copy of the repository; a later backup that reads the \
               same data again stores it anew"

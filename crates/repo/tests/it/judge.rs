@@ -16,7 +16,11 @@ pub(crate) fn restic_raw(dir: &Path, password: &str, args: &[&str]) -> Output {
 }
 
 pub(crate) fn restic(dir: &Path, args: &[&str]) -> String {
-    let output = restic_raw(dir, PASSWORD, args);
+    restic_as(dir, PASSWORD, args)
+}
+
+pub(crate) fn restic_as(dir: &Path, password: &str, args: &[&str]) -> String {
+    let output = restic_raw(dir, password, args);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "restic {args:?}: {out}{err}");
     assert!(!err.contains("error") && !err.contains("Warning"), "restic {args:?}: {err}");
