@@ -50,7 +50,7 @@ async fn removed_points_are_gone_and_the_others_restore() {
     let second = rig.backup("web1").await;
     let (_, report) = rig.run(forget(&rig, &[&first])).await;
     assert_eq!((report.state, gone(&report)), (JobState::Success, vec![first.id.clone()]));
-    assert_eq!(rig.points().await, [second.id.clone()]);
+    assert_eq!(rig.points().await, std::slice::from_ref(&second.id));
     // Once more, as after an interruption: what is gone is gone.
     let (_, report) = rig.run(forget(&rig, &[&first])).await;
     assert_eq!((report.state, gone(&report)), (JobState::Success, vec![first.id]));
