@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use secrecy::SecretString;
 use xenkeep_api::{DatastoreAccess, JobResult};
-use xenkeep_repo::{CreateOptions, Repo};
+use xenkeep_repo::{CreateOptions, OpenOptions, Repo};
 
 use crate::{
     context::{JobContext, Stop},
     problem,
-    repos::password,
 };
 
 /// Makes the repository of a datastore.
@@ -22,6 +22,11 @@ pub(crate) async fn create(cx: &JobContext, datastore: &DatastoreAccess) -> Resu
 
 /// Opens the repository of a datastore.
 pub(crate) async fn open(cx: &JobContext, datastore: &DatastoreAccess) -> Result<Repo, Stop> {
-    let open = cx.repos.open(datastore);
+    let password = password(datastore);
+    let open = Repo::open(Path::new(&datastore.path), &password, OpenOptions::default());
     cx.or_cancelled(async { open.await.map_err(|error| problem::repo(datastore, &error)) }).await
+}
+
+fn password(datastore: &DatastoreAccess) -> SecretString {
+    SecretString::from(datastore.password.expose())
 }

@@ -13,7 +13,6 @@
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `repos` | the repositories that are open, shared by all jobs |
 //! | `backup` `restore` `export` `client` `datastore` | the jobs |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
@@ -36,7 +35,6 @@ mod problem;
 mod progress;
 mod prune;
 mod recover;
-mod repos;
 mod restore;
 mod run;
 mod session;

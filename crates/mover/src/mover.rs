@@ -1,12 +1,12 @@
 //! The loop: takes jobs, runs each in a task of its own, drains when it is told to stop.
 
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::LeasedJob;
 
-use crate::{LeaseError, Leases, repos::Repos, run};
+use crate::{LeaseError, Leases, run};
 
 /// How long a poll for a job may go on after the mover was told to stop. A job that is handed out in that time is
 /// reported as cancelled instead of being lost.
@@ -24,9 +24,6 @@ pub struct MoverConfig {
     pub renew_every: Duration,
     /// How long a started VM may take to report from inside.
     pub guest_wait: Duration,
-    /// Where it keeps what it knows of datastores, so that it need not be read again; without it, that is made anew at
-    /// each start. May be lost at any time.
-    pub cache_dir: Option<PathBuf>,
 }
 
 impl Default for MoverConfig {
@@ -35,7 +32,6 @@ impl Default for MoverConfig {
             parallel_jobs: NonZeroUsize::new(8).expect("8 is not zero"),
             renew_every: Duration::from_secs(1),
             guest_wait: Duration::from_secs(120),
-            cache_dir: None,
         }
     }
 }
@@ -44,15 +40,13 @@ impl Default for MoverConfig {
 pub struct Mover {
     leases: Arc<dyn Leases>,
     config: Arc<MoverConfig>,
-    repos: Arc<Repos>,
 }
 
 impl Mover {
     /// A mover that takes its jobs from `leases`.
     #[must_use]
     pub fn new(leases: Arc<dyn Leases>, config: MoverConfig) -> Self {
-        let repos = Arc::new(Repos::new(config.cache_dir.clone()));
-        Self { leases, config: Arc::new(config), repos }
+        Self { leases, config: Arc::new(config) }
     }
 
     /// Takes jobs and runs them until `shutdown` is cancelled; then cancels those that run, and returns when all have
@@ -70,10 +64,10 @@ impl Mover {
             match self.poll(&shutdown).await {
                 Ok(Some(job)) => {
                     pause = Duration::from_millis(500);
-                    let (leases, config) = (Arc::clone(&self.leases), Arc::clone(&self.config));
-                    let (repos, shutdown) = (Arc::clone(&self.repos), shutdown.clone());
+                    let (leases, config, shutdown) =
+                        (Arc::clone(&self.leases), Arc::clone(&self.config), shutdown.clone());
                     jobs.spawn(async move {
-                        run::run(leases, config, repos, shutdown, job).await;
+                        run::run(leases, config, shutdown, job).await;
                         drop(slot);
                     });
                 }

@@ -11,7 +11,6 @@ use crate::{
     context::{JobContext, Log, Stop},
     journal::Journal,
     progress::Board,
-    repos::Repos,
     work,
 };
 
@@ -25,7 +24,6 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn run(
     leases: Arc<dyn Leases>,
     config: Arc<MoverConfig>,
-    repos: Arc<Repos>,
     shutdown: CancellationToken,
     job: LeasedJob,
 ) {
@@ -37,7 +35,6 @@ pub(crate) async fn run(
         board: Arc::new(Board::default()),
         log: Arc::new(Log::default()),
         journal: Journal::new(Arc::clone(&leases), id, fence, abandon.clone()),
-        repos,
         so_far: Arc::default(),
         config,
     };

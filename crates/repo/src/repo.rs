@@ -256,13 +256,6 @@ impl Repo {
         &self.0.findings
     }
 
-    /// Whether what lies at its place is still this repository: a file system may have been unmounted, or another one
-    /// mounted. Not if that cannot be said.
-    pub async fn is_in_place(&self) -> bool {
-        let config: Result<Config> = sealed::read(&*self.0.store, &self.0.key, Name::Config).await;
-        config.is_ok_and(|config| config.id.to_string() == self.0.id)
-    }
-
     /// Size of its chunks.
     #[must_use]
     pub fn chunk_bytes(&self) -> u32 {

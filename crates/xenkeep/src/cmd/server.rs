@@ -68,8 +68,7 @@ impl Server {
 
         let stop = CancellationToken::new();
         let leases = EngineLeases { engine: server.engine().clone(), stop: stop.clone() };
-        let cache_dir = Some(server.data_dir().join("cache"));
-        let mover = Mover::new(Arc::new(leases), MoverConfig { cache_dir, ..MoverConfig::default() });
+        let mover = Mover::new(Arc::new(leases), MoverConfig::default());
         let mut moving = tokio::spawn({
             let stop = stop.clone();
             async move { mover.run(stop).await }
