@@ -65,7 +65,7 @@ mod work;
 mod write;
 
 pub use counters::Counters;
-pub use error::{Error, Result};
+pub use error::{Error, Refusal, Result};
 pub use id::SnapshotId;
 pub use keyfile::Kdf;
 pub use location::{Location, S3Location};
