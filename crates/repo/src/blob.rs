@@ -43,7 +43,7 @@ impl Blobs {
     }
 
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
-        self.index.location(kind, id).ok_or_else(|| {
+        self.index.location(kind, id)?.ok_or_else(|| {
             let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";
             Error::damaged(format!("chunk {id}"), why)
         })

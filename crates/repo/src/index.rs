@@ -1,12 +1,13 @@
 //! Which blob lies where.
 //!
-//! The repository's index files are immutable; [`Index`] is what we make of them for looking things up. It lies in
-//! memory. Everything that knows this is in this module: the rest sees [`Index::location`], [`Index::contains`],
-//! [`Index::refresh`] and [`Index::write`].
+//! The repository's index files are immutable; [`Index`] is what we make of them for looking things up. Everything that
+//! knows how is in this module.
+//!
+//! Packs are numbered, and a blob's place is told by a pack's number. A pack counts as long as an index file names it:
+//! when index files vanish (a prune has written others in their place), packs that none of the others names are dead, and
+//! what lies in them is not found any more. So taking in what has changed costs as much as the change.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -17,10 +18,17 @@ use crate::store::{Name, Store};
 use crate::{Error, Result, sealed, work};
 
 mod file;
+mod ids;
+mod packs;
+mod recent;
 #[cfg(test)]
 mod tests;
 
-use file::{IndexFile, MAX_FILE_BYTES, MAX_JSON_BYTES};
+pub(crate) use file::IndexFile;
+use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
+pub(crate) use ids::{IdMap, IdSet};
+use packs::Packs;
+use recent::{Recent, Slot};
 
 /// Where a blob lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,79 +41,23 @@ pub(crate) struct Location {
 }
 
 /// A pack that is stored, and what is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PackEntries {
     pub(crate) id: Id,
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Ids are hashes already: their first bytes will do.
 #[derive(Default)]
-pub(crate) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
-        }
-    }
-
-    fn write_usize(&mut self, _len: usize) {}
-}
-
-pub(crate) type IdMap<V> = HashMap<Id, V, BuildHasherDefault<IdHasher>>;
-pub(crate) type IdSet = HashSet<Id, BuildHasherDefault<IdHasher>>;
-
-/// A [`Location`] in 16 bytes: packs are numbered.
-#[derive(Clone, Copy)]
-struct Slot {
-    pack: u32,
-    offset: u32,
-    sealed_len: u32,
-    /// Zero if stored as it is.
-    raw_len: u32,
-}
-
-#[derive(Default)]
-struct Maps {
-    packs: Vec<Id>,
-    data: IdMap<Slot>,
-    trees: IdMap<Slot>,
-    /// The index files that all this comes from.
-    files: IdSet,
-}
-
-impl Maps {
-    fn of(&self, kind: BlobKind) -> &IdMap<Slot> {
-        match kind {
-            BlobKind::Data => &self.data,
-            BlobKind::Tree => &self.trees,
-        }
-    }
-
-    fn add(&mut self, pack: &PackEntries) {
-        let number = u32::try_from(self.packs.len()).expect("4 G packs are 128 PiB");
-        self.packs.push(pack.id);
-        for entry in &pack.entries {
-            let map = match entry.kind {
-                BlobKind::Data => &mut self.data,
-                BlobKind::Tree => &mut self.trees,
-            };
-            let Entry { offset, sealed_len, raw_len, .. } = *entry;
-            map.insert(entry.id, Slot { pack: number, offset, sealed_len, raw_len: raw_len.unwrap_or(0) });
-        }
-    }
+struct Tables {
+    packs: Packs,
+    recent: Recent,
 }
 
 /// All blobs that the repository's index files name.
 pub(crate) struct Index {
     store: Arc<dyn Store>,
     key: Arc<Key>,
-    maps: RwLock<Maps>,
+    tables: RwLock<Tables>,
     /// One refresh or write at a time.
     changing: tokio::sync::Mutex<()>,
 }
@@ -113,64 +65,72 @@ pub(crate) struct Index {
 /// Index files that are read at once.
 const LOADS_IN_FLIGHT: usize = 4;
 
+/// How often the list is read again because a file of it has vanished before it was read.
+const MAX_LISTINGS: usize = 5;
+
 impl Index {
     pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>) -> Self {
-        Index { store, key, maps: RwLock::default(), changing: tokio::sync::Mutex::default() }
+        Index { store, key, tables: RwLock::default(), changing: tokio::sync::Mutex::default() }
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Maps> {
-        self.maps.read().expect("no panic while held")
+    fn read(&self) -> RwLockReadGuard<'_, Tables> {
+        self.tables.read().expect("no panic while held")
     }
 
-    fn change(&self) -> std::sync::RwLockWriteGuard<'_, Maps> {
-        self.maps.write().expect("no panic while held")
+    fn change(&self) -> RwLockWriteGuard<'_, Tables> {
+        self.tables.write().expect("no panic while held")
     }
 
-    pub(crate) fn contains(&self, kind: BlobKind, id: &Id) -> bool {
-        self.read().of(kind).contains_key(id)
+    /// Is there a copy of this blob? Quick enough for the way of every chunk, but it may read a page of a file: hold no
+    /// lock meanwhile that others wait for. An error never means "no".
+    pub(crate) fn contains(&self, kind: BlobKind, id: &Id) -> Result<bool> {
+        Ok(self.location(kind, id)?.is_some())
     }
 
-    pub(crate) fn location(&self, kind: BlobKind, id: &Id) -> Option<Location> {
-        let maps = self.read();
-        let slot = maps.of(kind).get(id)?;
-        let pack = maps.packs[slot.pack as usize];
-        let raw_len = (slot.raw_len > 0).then_some(slot.raw_len);
-        Some(Location { pack, offset: slot.offset, sealed_len: slot.sealed_len, raw_len })
+    /// Where a copy of this blob lies, if there is one.
+    pub(crate) fn location(&self, kind: BlobKind, id: &Id) -> Result<Option<Location>> {
+        Ok(self.locations(kind, id)?.first().copied())
     }
 
-    /// Takes in what others have written since. If index files have vanished (a prune), begins anew.
+    /// Where all copies of this blob lie. Each is in a pack that an index file names.
+    pub(crate) fn locations(&self, kind: BlobKind, id: &Id) -> Result<Vec<Location>> {
+        let tables = self.read();
+        let mut found = Vec::new();
+        for slot in tables.recent.of(id).filter(|slot| slot.kind() == kind) {
+            let location = tables.packs.locate(slot);
+            found.extend(location.filter(|location| !found.contains(location)));
+        }
+        Ok(found)
+    }
+
+    /// Takes in what others have written since, and lets go of what vanished.
     pub(crate) async fn refresh(&self) -> Result<()> {
         let _changing = self.changing.lock().await;
+        for _ in 1..MAX_LISTINGS {
+            match self.take_in_changes().await {
+                Err(Error::NotFound { .. }) => {} // a prune replaces index files while we read them
+                done => return done,
+            }
+        }
+        self.take_in_changes().await
+    }
+
+    async fn take_in_changes(&self) -> Result<()> {
         let listed: IdSet = self.store.list(Name::Index).await?.into_iter().map(|(id, _)| id).collect();
-        let (new, vanished) = {
-            let maps = self.read();
-            let new: Vec<Id> = listed.difference(&maps.files).copied().collect();
-            (new, !maps.files.is_subset(&listed))
-        };
-        if vanished {
-            let all = listed.into_iter().collect();
-            return self.load(all, Maps::default()).await.map(|maps| *self.change() = maps);
+        let (new, vanished) = self.read().packs.compare(&listed);
+        // New ones first: what was only moved from one file to another is there all the time.
+        let mut files = self.files(new);
+        while let Some((id, packs)) = files.try_next().await? {
+            self.change().add(id, &packs);
         }
-        let added = self.load(new, Maps::default()).await?;
-        let mut maps = self.change();
-        if maps.files.is_empty() {
-            *maps = added;
-        } else {
-            maps.append(added);
-        }
+        let mut tables = self.change();
+        vanished.iter().for_each(|file| tables.packs.remove_file(file));
         Ok(())
     }
 
-    async fn load(&self, files: Vec<Id>, into: Maps) -> Result<Maps> {
-        stream::iter(files)
-            .map(|id| self.load_file(id))
-            .buffer_unordered(LOADS_IN_FLIGHT)
-            .try_fold(into, |mut maps, (id, packs)| async move {
-                packs.iter().for_each(|pack| maps.add(pack));
-                maps.files.insert(id);
-                Ok(maps)
-            })
-            .await
+    /// Reads index files, several at once, in any order.
+    fn files(&self, ids: Vec<Id>) -> impl stream::Stream<Item = Result<(Id, Vec<PackEntries>)>> + Unpin + '_ {
+        stream::iter(ids).map(|id| self.load_file(id)).buffer_unordered(LOADS_IN_FLIGHT).boxed()
     }
 
     async fn load_file(&self, id: Id) -> Result<(Id, Vec<PackEntries>)> {
@@ -184,8 +144,19 @@ impl Index {
         Ok((id, packs.await??))
     }
 
-    /// Writes an index file for packs that are durable, and knows them from then on.
-    pub(crate) async fn write(&self, packs: Vec<PackEntries>) -> Result<()> {
+    /// Reads all index files that are there now, and shows each pack with the index file that names it. Memory does not
+    /// grow with their number. A pack may come more than once; the order is any. Stops at the first error.
+    pub(crate) async fn for_each_pack(&self, mut visit: impl FnMut(&Id, PackEntries) -> Result<()>) -> Result<()> {
+        let listed = self.store.list(Name::Index).await?.into_iter().map(|(id, _)| id).collect();
+        let mut files = self.files(listed);
+        while let Some((file, packs)) = files.try_next().await? {
+            packs.into_iter().try_for_each(|pack| visit(&file, pack))?;
+        }
+        Ok(())
+    }
+
+    /// Writes an index file for packs that are durable, and knows them from then on. Returns the file's name.
+    pub(crate) async fn write(&self, packs: Vec<PackEntries>) -> Result<Id> {
         let _changing = self.changing.lock().await;
         let key = self.key.clone();
         let (id, content, packs) = work::run(move || {
@@ -194,20 +165,17 @@ impl Index {
         })
         .await?;
         self.store.put(Name::Index(id), content).await?;
-        let mut maps = self.change();
-        packs.iter().for_each(|pack| maps.add(pack));
-        maps.files.insert(id);
-        Ok(())
+        self.change().add(id, &packs);
+        Ok(id)
     }
 }
 
-impl Maps {
-    fn append(&mut self, added: Maps) {
-        let base = u32::try_from(self.packs.len()).expect("4 G packs are 128 PiB");
-        self.packs.extend(added.packs);
-        let moved = |(id, slot): (Id, Slot)| (id, Slot { pack: slot.pack + base, ..slot });
-        self.data.extend(added.data.into_iter().map(moved));
-        self.trees.extend(added.trees.into_iter().map(moved));
-        self.files.extend(added.files);
+impl Tables {
+    fn add(&mut self, file: Id, packs: &[PackEntries]) {
+        for (number, pack) in self.packs.add_file(file, packs) {
+            for entry in &pack.entries {
+                self.recent.add(entry.id, Slot::new(number, entry));
+            }
+        }
     }
 }

@@ -59,6 +59,15 @@ struct KeyFile {
 
 impl Kdf {
     fn derive(self, password: &SecretString, salt: &[u8]) -> Result<Key> {
+        let params = self.params()?;
+        let mut bytes = Zeroizing::new([0; 64]);
+        scrypt::scrypt(password.expose_secret().as_bytes(), salt, &params, bytes.as_mut_slice())
+            .expect("64 bytes are neither too few nor too many");
+        Ok(Key::from_bytes(bytes))
+    }
+
+    /// Itself, as long as a machine can bear it.
+    fn params(self) -> Result<scrypt::Params> {
         let hard = || Error::damaged("the key file", "its scrypt parameters are not acceptable");
         let (n, r, p) = (u64::from(self.n), u64::from(self.r), u64::from(self.p));
         let memory = n.checked_mul(r * 128).ok_or_else(hard)?;
@@ -67,10 +76,7 @@ impl Kdf {
             return Err(hard());
         }
         let log_n = u8::try_from(self.n.trailing_zeros()).expect("a u32 has 32 bits");
-        let params = scrypt::Params::new(log_n, self.r, self.p).map_err(|_| hard())?;
-        let mut bytes = Zeroizing::new([0; 64]);
-        scrypt::scrypt(password.expose_secret().as_bytes(), salt, &params, bytes.as_mut_slice()).map_err(|_| hard())?;
-        Ok(Key::from_bytes(bytes))
+        scrypt::Params::new(log_n, self.r, self.p).map_err(|_| hard())
     }
 }
 
@@ -96,17 +102,31 @@ pub(crate) fn seal(master: &Key, password: &SecretString, kdf: Kdf) -> Result<(I
 
 /// Opens one key file; `None` if the password is another one.
 fn open(content: &[u8], password: &SecretString) -> Result<Option<Key>> {
-    let damaged = |why: &str| Error::damaged("the key file", why);
-    let file: KeyFile = serde_json::from_slice(content).map_err(|error| damaged(&error.to_string()))?;
-    if file.kdf != "scrypt" {
-        return Err(damaged("its key derivation function is unknown"));
-    }
-    let user_key = Kdf { n: file.n, r: file.r, p: file.p }.derive(password, &file.salt.0)?;
+    let (file, kdf) = parse(content)?;
+    let user_key = kdf.derive(password, &file.salt.0)?;
     let mut data = Zeroizing::new(file.data.0.to_vec());
     match user_key.open_in_place(&mut data) {
         Ok(json) => Key::from_json(json).map(Some).ok_or_else(|| damaged("it holds no key")),
         Err(_) => Ok(None),
     }
+}
+
+fn parse(content: &[u8]) -> Result<(KeyFile, Kdf)> {
+    let file: KeyFile = serde_json::from_slice(content).map_err(|error| damaged(&error.to_string()))?;
+    if file.kdf != "scrypt" {
+        return Err(damaged("its key derivation function is unknown"));
+    }
+    let kdf = Kdf { n: file.n, r: file.r, p: file.p };
+    Ok((file, kdf))
+}
+
+/// Can the file be understood, and would its password be tried?
+pub(crate) fn is_acceptable(content: &[u8]) -> bool {
+    parse(content).is_ok_and(|(_, kdf)| kdf.params().is_ok())
+}
+
+fn damaged(why: &str) -> Error {
+    Error::damaged("the key file", why)
 }
 
 /// Finds the master key: tries the password on each key file. `None` if it opens none.

@@ -44,6 +44,8 @@ mod config;
 mod counters;
 mod crypto;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod index;
 mod keyfile;

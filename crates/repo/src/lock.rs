@@ -21,7 +21,7 @@ const STALE_SECONDS: i64 = 30 * 60;
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct LockFile {
+pub(crate) struct LockFile {
     time: Timestamp,
     exclusive: bool,
     #[serde(default)]
@@ -44,7 +44,7 @@ impl LockFile {
     }
 
     /// restic's rule: too old, or its process is gone from this machine.
-    fn is_stale(&self) -> bool {
+    pub(crate) fn is_stale(&self) -> bool {
         let age = Timestamp::now().as_second() - self.time.as_second();
         age > STALE_SECONDS || (self.hostname == machine::host_name() && !machine::process_exists(self.pid))
     }

@@ -8,14 +8,21 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::Key;
 use crate::id::Id;
 
+pub(crate) mod header;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use header::read_header;
 
 /// A pack is closed once it has this many bytes.
 pub(crate) const PACK_BYTES: usize = 32 << 20;
 
 /// Packs of trees are small: few bytes are written to them between two points.
 pub(crate) const TREE_PACK_BYTES: usize = 8 << 20;
+
+/// No pack that we read from, and no blob in it, may be larger than its file can be in restic.
+pub(crate) const MAX_PACK_BYTES: u32 = 1 << 30;
+pub(crate) const MAX_BLOB_BYTES: u32 = 512 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,27 +68,9 @@ impl PackBuffer {
 
     /// Appends the header. What comes back is the whole file and what is in it.
     pub(crate) fn close(mut self, key: &Key) -> (BytesMut, Vec<Entry>) {
-        let header = key.seal(&header(&self.entries));
+        let header = key.seal(&header::of(&self.entries));
         self.bytes.put_slice(&header);
         self.bytes.put_u32_le(u32::try_from(header.len()).expect("a header is shorter than its pack"));
         (self.bytes, self.entries)
     }
-}
-
-fn header(entries: &[Entry]) -> Vec<u8> {
-    let mut header = Vec::with_capacity(entries.len() * 41);
-    for entry in entries {
-        header.put_u8(match (entry.kind, entry.raw_len) {
-            (BlobKind::Data, None) => 0,
-            (BlobKind::Tree, None) => 1,
-            (BlobKind::Data, Some(_)) => 2,
-            (BlobKind::Tree, Some(_)) => 3,
-        });
-        header.put_u32_le(entry.sealed_len);
-        if let Some(raw_len) = entry.raw_len {
-            header.put_u32_le(raw_len);
-        }
-        header.put_slice(entry.id.as_bytes());
-    }
-    header
 }

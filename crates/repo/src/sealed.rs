@@ -58,11 +58,16 @@ pub(crate) fn open<T: DeserializeOwned>(key: &Key, name: Name, content: &[u8], m
     }
     let mut content = content.to_vec();
     let text = key.open_in_place(&mut content).map_err(|_| damaged("its seal is broken".to_owned()))?;
+    parse(text, max_bytes).map_err(damaged)
+}
+
+/// Understands what was sealed, or says why not.
+pub(crate) fn parse<T: DeserializeOwned>(text: &[u8], max_bytes: u64) -> Result<T, String> {
     let parsed = match text {
-        [COMPRESSED, zipped @ ..] => serde_json::from_slice(&unzip(zipped, max_bytes).map_err(damaged)?),
+        [COMPRESSED, zipped @ ..] => serde_json::from_slice(&unzip(zipped, max_bytes)?),
         json => serde_json::from_slice(json),
     };
-    parsed.map_err(|error| damaged(format!("its content is not understood ({error})")))
+    parsed.map_err(|error| format!("its content is not understood ({error})"))
 }
 
 fn unzip(zipped: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {

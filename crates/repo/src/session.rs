@@ -175,10 +175,25 @@ impl Session {
     }
 
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
-    fn claim(&self, kind: BlobKind, id: Id) -> bool {
-        let mut state = self.state();
-        // Whoever moves blobs from `claimed` to the index adds them there first.
-        !state.claimed(kind).contains(&id) && !self.index.contains(kind, &id) && state.claimed(kind).insert(id)
+    ///
+    /// The claim comes first and the index is asked then, so that nobody waits for our state while a file is read.
+    /// Whoever moves blobs from `claimed` to the index adds them there first.
+    fn claim(&self, kind: BlobKind, id: Id) -> Result<bool> {
+        if !self.state().claimed(kind).insert(id) {
+            return Ok(false);
+        }
+        match self.index.contains(kind, &id) {
+            Ok(false) => Ok(true),
+            Ok(true) => {
+                self.state().claimed(kind).remove(&id);
+                Ok(false)
+            }
+            Err(error) => {
+                // Others may rely on our claim by now.
+                self.fail(error.clone());
+                Err(error)
+            }
+        }
     }
 
     /// Stores a blob unless that has been done. Computes: call it on a worker thread, or with little.
@@ -193,7 +208,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<()> {
         self.check()?;
-        if !self.claim(kind, id) {
+        if !self.claim(kind, id)? {
             return Ok(());
         }
         let mut claim = Claim { session: self, stored: false };

@@ -12,7 +12,7 @@ mod tests;
 /// Go's `os.ModeDir`, which restic writes into `mode`.
 const MODE_DIR: u32 = 1 << 31;
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tree {
     pub(crate) nodes: Vec<Node>,
 }
@@ -28,7 +28,7 @@ pub(crate) enum NodeType {
 }
 
 /// An entry of a directory. Of what restic writes besides, nothing is needed to restore.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Node {
     /// Escaped as Go's `strconv.Quote` does, without the quotes.
     name: String,

@@ -3,19 +3,15 @@ use serde::{Deserialize, Serialize};
 use super::PackEntries;
 use crate::crypto::SEAL_BYTES;
 use crate::id::Id;
-use crate::pack::{BlobKind, Entry};
+use crate::pack::{BlobKind, Entry, MAX_BLOB_BYTES, MAX_PACK_BYTES};
 
 /// restic closes an index file at 50 000 blobs, about 3 MiB; old ones may be larger.
 pub(super) const MAX_FILE_BYTES: u64 = 128 << 20;
 pub(super) const MAX_JSON_BYTES: u64 = 512 << 20;
 
-/// No pack that we read from, and no blob in it, may be larger than its file can be in restic.
-const MAX_PACK_BYTES: u32 = 1 << 30;
-const MAX_BLOB_BYTES: u32 = 512 << 20;
-
 /// An index file.
 #[derive(Serialize, Deserialize)]
-pub(super) struct IndexFile {
+pub(crate) struct IndexFile {
     packs: Vec<PackJson>,
 }
 
@@ -37,7 +33,7 @@ struct BlobJson {
 }
 
 impl IndexFile {
-    pub(super) fn new(packs: &[PackEntries]) -> Self {
+    pub(crate) fn new(packs: &[PackEntries]) -> Self {
         let blob = |entry: &Entry| BlobJson {
             id: entry.id,
             kind: entry.kind,
@@ -50,7 +46,7 @@ impl IndexFile {
     }
 
     /// What it says, if that can be true.
-    pub(super) fn check(self) -> Result<Vec<PackEntries>, String> {
+    pub(crate) fn check(self) -> Result<Vec<PackEntries>, String> {
         let entry = |blob: BlobJson| {
             let end = blob.offset.checked_add(blob.length);
             let raw_len = blob.uncompressed_length.filter(|len| *len > 0);

@@ -32,11 +32,11 @@ async fn what_one_writes_the_other_finds() {
     theirs.refresh().await.unwrap();
     for index in [&ours, &theirs] {
         for number in 1..=3 {
-            let location = index.location(BlobKind::Tree, &Id::of(&[number, 1])).unwrap();
+            let location = index.location(BlobKind::Tree, &Id::of(&[number, 1])).unwrap().unwrap();
             assert_eq!(location, Location { pack: Id::of(&[number]), offset: 100, sealed_len: 90, raw_len: Some(200) });
-            assert_eq!(index.location(BlobKind::Data, &Id::of(&[number, 0])).unwrap().raw_len, None);
-            assert!(index.contains(BlobKind::Data, &Id::of(&[number, 0])));
-            assert!(!index.contains(BlobKind::Data, &Id::of(&[number, 1])), "a tree is no data");
+            assert_eq!(index.location(BlobKind::Data, &Id::of(&[number, 0])).unwrap().unwrap().raw_len, None);
+            assert!(index.contains(BlobKind::Data, &Id::of(&[number, 0])).unwrap());
+            assert!(!index.contains(BlobKind::Data, &Id::of(&[number, 1])).unwrap(), "a tree is no data");
         }
     }
 }
@@ -50,8 +50,8 @@ async fn what_vanished_is_forgotten() {
     index.write(vec![pack(2)]).await.unwrap();
     store.remove(Name::Index(first)).await.unwrap();
     index.refresh().await.unwrap();
-    assert!(!index.contains(BlobKind::Data, &Id::of(&[1, 0])));
-    assert!(index.contains(BlobKind::Data, &Id::of(&[2, 0])));
+    assert!(!index.contains(BlobKind::Data, &Id::of(&[1, 0])).unwrap());
+    assert!(index.contains(BlobKind::Data, &Id::of(&[2, 0])).unwrap());
 }
 
 #[tokio::test]
@@ -67,4 +67,69 @@ async fn impossible_entries_are_damage() {
         assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
         store.remove(Name::Index(name)).await.unwrap();
     }
+}
+
+/// A pack with these blobs, each at a place of its own.
+fn pack_of(number: u8, blobs: &[u8]) -> PackEntries {
+    let entry = |(at, blob): (usize, &u8)| Entry {
+        kind: BlobKind::Data,
+        id: Id::of(&[*blob]),
+        offset: 1000 * at as u32 + u32::from(number),
+        sealed_len: 500,
+        raw_len: None,
+    };
+    PackEntries { id: Id::of(&[number, number]), entries: blobs.iter().enumerate().map(entry).collect() }
+}
+
+fn packs_of(index: &Index, blob: u8) -> Vec<Id> {
+    let mut packs: Vec<Id> =
+        index.locations(BlobKind::Data, &Id::of(&[blob])).unwrap().iter().map(|location| location.pack).collect();
+    packs.sort();
+    packs
+}
+
+fn sorted(packs: &[&PackEntries]) -> Vec<Id> {
+    let mut ids: Vec<Id> = packs.iter().map(|pack| pack.id).collect();
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn all_copies_are_told_and_dead_ones_are_not() {
+    let (_dir, store, key) = index().await;
+    let index = Index::new(store.clone(), key.clone());
+    let (one, two, three) = (pack_of(1, &[1, 2, 3]), pack_of(2, &[2, 3]), pack_of(3, &[3, 3]));
+    let first = index.write(vec![one.clone()]).await.unwrap();
+    let second = index.write(vec![two.clone(), one.clone()]).await.unwrap();
+    let third = index.write(vec![three.clone()]).await.unwrap();
+    assert_eq!(packs_of(&index, 1), [one.id]);
+    assert_eq!(packs_of(&index, 2), sorted(&[&one, &two]));
+    assert_eq!(packs_of(&index, 3), sorted(&[&one, &two, &three, &three]), "twice in one pack are two places");
+
+    // Another index file still names the pack.
+    store.remove(Name::Index(first)).await.unwrap();
+    index.refresh().await.unwrap();
+    assert_eq!(packs_of(&index, 1), [one.id]);
+
+    store.remove(Name::Index(second)).await.unwrap();
+    index.refresh().await.unwrap();
+    assert_eq!(packs_of(&index, 1), []);
+    assert_eq!(packs_of(&index, 3), sorted(&[&three, &three]));
+
+    // A pack comes back to life, with a part of it that was not known.
+    let more = pack_of(1, &[1, 2, 3, 4]);
+    let fourth = index.write(vec![more.clone()]).await.unwrap();
+    assert_eq!((packs_of(&index, 1), packs_of(&index, 4)), (vec![one.id], vec![one.id]));
+    assert_eq!(index.location(BlobKind::Data, &Id::of(&[2])).unwrap().unwrap().pack, one.id);
+
+    let mut seen = Vec::new();
+    let visit = |file: &Id, pack: PackEntries| {
+        seen.push((*file, pack.id, pack.entries.len()));
+        Ok(())
+    };
+    index.for_each_pack(visit).await.unwrap();
+    seen.sort();
+    let mut expected = vec![(third, three.id, 2), (fourth, one.id, 4)];
+    expected.sort();
+    assert_eq!(seen, expected);
 }

@@ -41,9 +41,9 @@ async fn blobs_are_claimed_once_and_indexed_by_a_flush() {
     let id = bench.put(BlobKind::Data, &[7; 1000]).unwrap();
     bench.put(BlobKind::Data, &[7; 1000]).unwrap();
     assert_eq!(bench.counters.new_bytes(), 1000);
-    assert!(!bench.index.contains(BlobKind::Data, &id));
+    assert!(!bench.index.contains(BlobKind::Data, &id).unwrap());
     bench.session.flush().await.unwrap();
-    let location = bench.index.location(BlobKind::Data, &id).unwrap();
+    let location = bench.index.location(BlobKind::Data, &id).unwrap().unwrap();
     assert_eq!((location.raw_len, location.offset), (Some(1000), 0));
     assert!(bench.session.state().claimed_data.is_empty());
     bench.put(BlobKind::Data, &[7; 1000]).unwrap();
@@ -60,7 +60,7 @@ async fn what_does_not_shrink_is_stored_as_it_is() {
     let noise: Vec<u8> = (0..4000).map(|_| rand::random()).collect();
     let id = bench.put(BlobKind::Data, &noise).unwrap();
     bench.session.flush().await.unwrap();
-    let location = bench.index.location(BlobKind::Data, &id).unwrap();
+    let location = bench.index.location(BlobKind::Data, &id).unwrap().unwrap();
     assert_eq!((location.raw_len, location.sealed_len), (None, 4032));
 }
 

@@ -1,0 +1,55 @@
+use super::IdMap;
+use crate::id::Id;
+use crate::pack::{BlobKind, Entry};
+
+/// Bit of [`Slot::pack`] that is set for trees.
+const TREE: u32 = 1 << 31;
+
+/// A place in a pack, in 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// The pack's number, and the blob's kind.
+    pack: u32,
+    pub(super) offset: u32,
+    pub(super) sealed_len: u32,
+    /// Zero if stored as it is.
+    pub(super) raw_len: u32,
+}
+
+impl Slot {
+    pub(super) fn new(pack: u32, entry: &Entry) -> Self {
+        let kind = if entry.kind == BlobKind::Tree { TREE } else { 0 };
+        let Entry { offset, sealed_len, raw_len, .. } = *entry;
+        Slot { pack: pack | kind, offset, sealed_len, raw_len: raw_len.unwrap_or(0) }
+    }
+
+    pub(super) fn pack(&self) -> u32 {
+        self.pack & !TREE
+    }
+
+    pub(super) fn kind(&self) -> BlobKind {
+        if self.pack & TREE == 0 { BlobKind::Data } else { BlobKind::Tree }
+    }
+}
+
+/// Blobs that were taken in lately.
+#[derive(Default)]
+pub(super) struct Recent {
+    slots: IdMap<Slot>,
+    /// Further copies of blobs, which are few.
+    copies: IdMap<Vec<Slot>>,
+}
+
+impl Recent {
+    pub(super) fn add(&mut self, id: Id, slot: Slot) {
+        if let Some(first) = self.slots.insert(id, slot) {
+            self.copies.entry(id).or_default().push(first);
+        }
+    }
+
+    pub(super) fn of(&self, id: &Id) -> impl Iterator<Item = &Slot> {
+        let first = self.slots.get(id);
+        let copies = first.and_then(|_| self.copies.get(id));
+        first.into_iter().chain(copies.into_iter().flatten())
+    }
+}
