@@ -92,6 +92,12 @@ pub enum Error {
     /// Our lock has been lost, so that somebody else may have removed what we were about to use.
     #[error("the lock on the repository was lost")]
     LockLost,
+    /// The password that the repository was opened with is not removed.
+    #[error("key {id} is the one that is in use")]
+    KeyInUse {
+        /// The key.
+        id: crate::KeyId,
+    },
     /// There is no such point, file or disk.
     #[error("there is no {what}")]
     NotFound {

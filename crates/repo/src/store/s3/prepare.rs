@@ -7,6 +7,24 @@ use super::*;
 /// Files that an interrupted creation can have left: more is somebody else's.
 const MOST_BEGINNINGS: usize = 100;
 
+/// Each step is tried a few times: all of them together may well meet a server that is busy now and then.
+const TRIES: u32 = 4;
+
+macro_rules! tried {
+    ($step:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $step.await {
+                Err(Failure::Transient(_)) if tries < TRIES => {
+                    tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                    tries += 1;
+                }
+                result => break result,
+            }
+        }
+    }};
+}
+
 impl S3 {
     pub(super) async fn prepare_bucket(&self) -> Result<Vec<String>> {
         self.clear_beginnings().await?;
@@ -23,7 +41,7 @@ impl S3 {
     /// Removes a key that no config was written for, and our own probes. Whatever else there is stays, and is an error.
     async fn clear_beginnings(&self) -> Result<()> {
         let failed = |failure| self.error(failure, "");
-        let there = self.list_path(&self.prefix, None, MOST_BEGINNINGS).await.map_err(failed)?;
+        let there = tried!(self.list_path(&self.prefix, None, MOST_BEGINNINGS)).map_err(failed)?;
         let ours = |path: &Path| {
             let mut parts = path.prefix_match(&self.prefix)?;
             let dir = parts.next()?;
@@ -34,7 +52,7 @@ impl S3 {
         }
         for (path, _) in there {
             tracing::info!(file = %path, "removing what an interrupted creation left behind");
-            self.delete_object(&path).await.map_err(failed)?;
+            tried!(self.delete_object(&path)).map_err(failed)?;
         }
         Ok(())
     }
@@ -45,17 +63,17 @@ impl S3 {
         let content = Bytes::from_static(b"what xenkeep wrote to see whether it can");
         let at = |what: &'static str| move |failure| (what, failure);
         let wrong = |what: &'static str, why: &str| Err((what, Failure::transient(why)));
-        self.put_object(&path, &content, &Id::of(&content)).await.map_err(at("writing"))?;
-        let part = self.get_part(&path, 5, 7, Vec::new()).await.map_err(at("reading"))?;
+        tried!(self.put_object(&path, &content, &Id::of(&content))).map_err(at("writing"))?;
+        let part = tried!(self.get_part(&path, 5, 7, Vec::new())).map_err(at("reading"))?;
         if part != content[5..12] {
             return wrong("reading", "a part of an object is not what was asked for");
         }
-        let listed = self.list_path(&self.path("tmp"), None, MOST_BEGINNINGS).await.map_err(at("listing"))?;
+        let listed = tried!(self.list_path(&self.path("tmp"), None, MOST_BEGINNINGS)).map_err(at("listing"))?;
         if !listed.contains(&(path.clone(), content.len() as u64)) {
             return wrong("listing", "an object that was stored is not listed");
         }
-        self.delete_object(&path).await.map_err(at("deleting"))?;
-        match self.object_len(&path).await {
+        tried!(self.delete_object(&path)).map_err(at("deleting"))?;
+        match tried!(self.object_len(&path)) {
             Err(Failure::NotFound) => Ok(()),
             Ok(_) => wrong("deleting", "an object that was deleted is still there"),
             Err(failure) => Err(("deleting", failure)),

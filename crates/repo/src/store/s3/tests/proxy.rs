@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
@@ -15,8 +18,10 @@ pub(super) enum Fault {
     Hangup,
     /// The connection ends so many bytes before the end of the answer.
     CutsAnswer(usize),
-    /// A bit of the request's body turns over.
+    /// A bit of the request's body turns over, and the server says that it does not match its signature.
     SpoilsRequest,
+    /// A bit of it turns over in the server, which tells the checksum of what it has stored.
+    SpoilsObject,
 }
 
 pub(super) struct Proxy {
@@ -64,8 +69,18 @@ async fn exchange(mut client: TcpStream, server: &str, fault: Option<Fault>) -> 
             return client.write_all(answer.as_bytes()).await;
         }
         Some(Fault::Hangup) => return Ok(()),
-        Some(Fault::SpoilsRequest) if !body.is_empty() => body[0] ^= 1,
         _ => {}
+    }
+    assert!(body.is_empty() || head.contains(&format!("x-amz-content-sha256: {}", hex::encode(Sha256::digest(&body)))));
+    if let Some(Fault::SpoilsRequest | Fault::SpoilsObject) = fault
+        && !body.is_empty()
+    {
+        body[0] ^= 1;
+    }
+    if let (Some(Fault::SpoilsRequest), false) = (fault, body.is_empty()) {
+        let said = "<Error><Code>XAmzContentSHA256Mismatch</Code></Error>";
+        let answer = format!("HTTP/1.1 400 Bad\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{said}", said.len());
+        return client.write_all(answer.as_bytes()).await;
     }
     let mut upstream = TcpStream::connect(server).await?;
     let head = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
@@ -73,6 +88,12 @@ async fn exchange(mut client: TcpStream, server: &str, fault: Option<Fault>) -> 
     upstream.write_all(&body).await?;
     let mut answer = Vec::new();
     upstream.read_to_end(&mut answer).await?;
+    if let (Some(Fault::SpoilsObject), false) = (fault, body.is_empty()) {
+        let stored = format!("x-amz-checksum-sha256: {}\r\n\r\n", BASE64_STANDARD.encode(Sha256::digest(&body)));
+        let text = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        let kept: Vec<&str> = text.lines().filter(|line| !line.is_empty() && !line.contains("checksum")).collect();
+        answer = (kept.join("\r\n") + "\r\n" + &stored).into_bytes();
+    }
     if let Some(Fault::CutsAnswer(bytes)) = fault {
         answer.truncate(answer.len().saturating_sub(bytes));
     }
