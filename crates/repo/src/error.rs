@@ -98,6 +98,12 @@ pub enum Error {
         /// The key.
         id: crate::KeyId,
     },
+    /// The point is protected from removal.
+    #[error("the restore point is protected: {reason}")]
+    Protected {
+        /// What whoever protected it has said.
+        reason: String,
+    },
     /// There is no such point, file or disk.
     #[error("there is no {what}")]
     NotFound {

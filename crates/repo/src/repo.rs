@@ -10,10 +10,11 @@ use secrecy::SecretString;
 use crate::blob::Blobs;
 use crate::config::Config;
 use crate::crypto::Key;
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::Index;
 use crate::keyfile::{self, Kdf};
-use crate::lock::Lock;
+use crate::lock::{Lock, Purpose};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Delayed, Name, Store};
@@ -23,7 +24,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Snapshot files that are read at once.
 const SNAPSHOTS_IN_FLIGHT: usize = 16;
@@ -83,7 +84,8 @@ pub(crate) struct Opened {
     pub(crate) key_id: Id,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<Key>,
-    index: Arc<Index>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) damage: Arc<KnownDamage>,
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
     session: tokio::sync::Mutex<Weak<Session>>,
@@ -99,18 +101,20 @@ impl Opened {
     fn new(location: Location, store: Arc<dyn Store>, (key, key_id): (Key, Id), config: &Config) -> Self {
         let key = Arc::new(key);
         let index = Arc::new(Index::new(store.clone(), key.clone()));
+        let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
             location,
             findings: Vec::new(),
             id: config.id.to_string(),
             key_id,
-            blobs: Blobs::new(store.clone(), key.clone(), index.clone()),
+            blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
             store,
             key,
             index,
+            damage,
         }
     }
 
@@ -119,19 +123,25 @@ impl Opened {
     }
 
     /// The running session, or a new one, with an index that is up to date.
-    async fn session(&self) -> Result<Arc<Session>> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut current = self.session.lock().await;
         let running = current.upgrade().filter(|session| session.check().is_ok());
         let session = match running {
             Some(session) => session,
             None => {
-                let lock = Lock::take(self.store.clone(), self.key.clone()).await?;
+                let lock = Lock::take(self.store.clone(), self.key.clone(), Purpose::Session).await?;
                 self.new_session(Some(lock))
             }
         };
-        self.index.refresh().await?;
+        self.refresh().await?;
         *current = Arc::downgrade(&session);
         Ok(session)
+    }
+
+    /// Takes in what others have written.
+    async fn refresh(&self) -> Result<()> {
+        self.damage.refresh().await?;
+        self.index.refresh().await
     }
 
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
@@ -139,7 +149,7 @@ impl Opened {
         match self.session().await {
             Err(Error::Full { .. } | Error::Io { .. } | Error::Refused { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
-                self.index.refresh().await?;
+                self.refresh().await?;
                 Ok(self.new_session(None))
             }
             session => session,
@@ -147,10 +157,10 @@ impl Opened {
     }
 
     fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
-        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), lock)
+        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone(), lock)
     }
 
-    async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+    pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
         let read = sealed::read(&*self.store, &self.key, Name::Snapshot(id.0)).await;
         read.map_err(|error| match error {
             Error::NotFound { .. } => Error::NotFound { what: format!("restore point {id}") },
@@ -278,6 +288,7 @@ impl Repo {
 
     /// Our points, and what could not be read.
     pub async fn scan(&self) -> Result<PointList> {
+        let protections = self.protections().await?;
         let ids = self.0.store.list(Name::Snapshot).await?;
         let mut read = stream::iter(ids)
             .map(|(id, _)| async move { (id, self.0.snapshot(&SnapshotId(id)).await) })
@@ -285,7 +296,10 @@ impl Repo {
         let mut list = PointList::default();
         while let Some((id, snapshot)) = read.next().await {
             match snapshot {
-                Ok(snapshot) => list.points.extend(snapshot.point(id)),
+                Ok(snapshot) => list.points.extend(snapshot.point(id).map(|point| {
+                    let protected = protections.of(&point.id).cloned();
+                    PointMeta { protected, ..point }
+                })),
                 Err(Error::NotFound { .. }) => {} // removed in this moment
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a snapshot file cannot be read");
@@ -320,14 +334,5 @@ impl Repo {
         let not_ours = || Error::NotFound { what: format!("restore point {id} of ours") };
         let meta = snapshot.point(id.0).ok_or_else(not_ours)?;
         PointReader::open(self.0.clone(), session, meta, tree).await
-    }
-
-    /// Removes a point. Its chunks stay until a prune; other points are not touched.
-    pub async fn remove_point(&self, id: &SnapshotId) -> Result<()> {
-        self.0.snapshot(id).await.map(drop).or_else(|error| match error {
-            Error::Damaged { .. } => Ok(()),
-            other => Err(other),
-        })?;
-        self.0.store.remove(Name::Snapshot(id.0)).await
     }
 }

@@ -34,11 +34,15 @@ pub(crate) struct Node {
     name: String,
     #[serde(rename = "type")]
     pub(crate) node_type: NodeType,
+    /// restic leaves it out if it is zero.
+    #[serde(default)]
     mode: u32,
     mtime: Timestamp,
     atime: Timestamp,
     ctime: Timestamp,
+    #[serde(default)]
     uid: u32,
+    #[serde(default)]
     gid: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) size: u64,
@@ -92,6 +96,13 @@ impl Node {
     /// Its name, as long as that needs no escaping: so it is with all that we make below the root of a point.
     pub(crate) fn plain_name(&self) -> Option<&str> {
         (!self.name.contains('\\')).then_some(self.name.as_str())
+    }
+}
+
+impl Node {
+    /// Its name, for people.
+    pub(crate) fn shown_name(&self) -> String {
+        self.name.replace(r#"\""#, "\"").replace(r"\\", r"\")
     }
 }
 

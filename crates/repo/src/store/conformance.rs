@@ -9,7 +9,18 @@ use super::{Kind, Name, Store};
 use crate::Error;
 use crate::id::Id;
 
-const KINDS: [Kind; 5] = [Name::Key, Name::Lock, Name::Index, Name::Snapshot, Name::Pack];
+const KINDS: [Kind; 10] = [
+    Name::Key,
+    Name::Lock,
+    Name::Index,
+    Name::Snapshot,
+    Name::Pack,
+    Name::Mark,
+    Name::Forgotten,
+    Name::Damage,
+    Name::Verified,
+    Name::Protection,
+];
 
 /// `store` is at a place that is empty or not there; its tests own it alone.
 pub(crate) async fn suite(store: Arc<dyn Store>) {

@@ -63,7 +63,8 @@ impl Store for Memory {
 
     async fn list(&self, kind: Kind) -> Result<Vec<(Id, u64)>> {
         let any = kind(Id::from_bytes([0; 32])).to_string();
-        let dir = &any[..=any.find('/').expect("all kinds lie in a directory")];
+        let end = if any.starts_with("data/") { any.find('/') } else { any.rfind('/') };
+        let dir = &any[..=end.expect("all kinds lie in a directory")];
         let files = self.files();
         let below = files.iter().filter(|(name, _)| name.starts_with(dir));
         let id = |name: &str| name.rsplit('/').next().and_then(|id| id.parse().ok());

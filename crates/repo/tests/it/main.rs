@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod copy;
 mod damage;
 mod disks;
 mod full;
@@ -13,3 +14,4 @@ mod moto;
 mod s3;
 mod store;
 mod together;
+mod verify;

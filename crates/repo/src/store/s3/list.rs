@@ -19,8 +19,10 @@ impl S3 {
     /// Lists so many names one page after the other, and what comes then in parts.
     pub(super) async fn list_in_parts(&self, kind: Kind, limit: usize) -> Result<Vec<(Id, u64)>> {
         let any = kind(Id::from_bytes([0; 32]));
-        let dir = any.to_string();
-        let dir = &dir[..dir.find('/').expect("all kinds lie in a directory")];
+        let path = any.to_string();
+        // Packs are told apart by their first digits once more.
+        let end = if matches!(any, Name::Pack(_)) { path.find('/') } else { path.rfind('/') };
+        let dir = &path[..end.expect("all kinds lie in a directory")];
         let failed = |failure| self.error(failure, format_args!("{dir}/"));
         let listed = self.list_path(&self.path(dir), None, limit).await.map_err(failed)?;
         let mut names = self.ids(kind, &listed);
