@@ -62,6 +62,8 @@ mod sealed;
 mod session;
 mod snapshot;
 mod store;
+#[doc(hidden)]
+pub mod synthetic;
 mod tree;
 mod work;
 mod write;
