@@ -1,5 +1,6 @@
 //! `cargo xtask …`: what a developer of xenkeep does with one command. No build logic lives in shell.
 
+mod fuzz;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,17 @@ enum Task {
         /// Run the tests alone, without rustfmt, clippy and cargo-deny.
         #[arg(long)]
         no_lint: bool,
+        /// Leave out the minute that each fuzz target gets.
+        #[arg(long)]
+        no_fuzz: bool,
+    },
+    /// Fuzz the parsers of what a hostile repository may hold; with new finds of theirs kept in `fuzz/corpus`.
+    Fuzz {
+        /// How long each target runs.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Targets to run instead of all: files of `fuzz/fuzz_targets`.
+        targets: Vec<String>,
     },
     /// Install what is missing and measure xenkeep beside zstd, restic and cp, all in one run.
     Bench {
@@ -40,11 +52,18 @@ enum Task {
     Setup,
 }
 
+/// How long each fuzz target runs among the tests.
+const FUZZ_SECONDS: u32 = 60;
+
 fn main() -> Result<()> {
+    if let Some(compiled) = fuzz::stand_in_for_rustc() {
+        return compiled;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no workspace")?;
     match Arguments::parse().task {
         Task::Demo { exit } => demo(root, exit),
-        Task::Test { no_lint } => test(root, no_lint),
+        Task::Test { no_lint, no_fuzz } => test(root, no_lint, no_fuzz),
+        Task::Fuzz { seconds, targets } => setup::install(root).and_then(|_| fuzz::fuzz(root, &targets, seconds)),
         Task::Bench { arguments } => bench(root, &arguments),
         Task::Setup => setup::install(root).map(drop),
     }
@@ -52,7 +71,7 @@ fn main() -> Result<()> {
 
 fn demo(root: &Path, exit: bool) -> Result<()> {
     setup::install(root)?;
-    cargo(root, &["build", "--workspace", "--bins"])?;
+    cargo(root, &["build", "--workspace", "--exclude", "xenkeep-fuzz", "--bins"])?;
     let mut arguments = vec!["run", "--quiet", "--package", "xenkeep-tests", "--bin", "demo", "--"];
     if exit {
         arguments.push("--exit");
@@ -60,14 +79,15 @@ fn demo(root: &Path, exit: bool) -> Result<()> {
     cargo(root, &arguments)
 }
 
-fn test(root: &Path, no_lint: bool) -> Result<()> {
+fn test(root: &Path, no_lint: bool, no_fuzz: bool) -> Result<()> {
     let python = setup::install(root)?;
     if !no_lint {
         lint(root)?;
     }
     cargo(root, &["build", "--workspace", "--bins"])?;
     let mut command = command(root, &["test", "--workspace"]);
-    run(command.env("XENKEEP_PYTHON", python))
+    run(command.env("XENKEEP_PYTHON", python))?;
+    if no_fuzz { Ok(()) } else { fuzz::fuzz(root, &[], FUZZ_SECONDS) }
 }
 
 fn lint(root: &Path) -> Result<()> {
@@ -83,8 +103,15 @@ fn lint(root: &Path) -> Result<()> {
 
 fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     setup::install(root)?;
-    cargo(root, &["build", "--release", "--workspace", "--bins"])?;
-    let mut all = vec!["run", "--release", "--quiet", "--package", "xenkeep-benches", "--bin", "bench", "--"];
+    // rustic is a peer in benchmarks alone: nothing else builds it.
+    let features = ["--features", "xenkeep-benches/rustic"];
+    cargo(
+        root,
+        &[&["build", "--release", "--workspace", "--exclude", "xenkeep-fuzz", "--bins"][..], &features].concat(),
+    )?;
+    let run =
+        ["run", "--release", "--quiet", "--package", "xenkeep-benches", "--bin", "bench", "--features", "rustic", "--"];
+    let mut all = run.to_vec();
     all.extend(arguments.iter().map(String::as_str));
     cargo(root, &all)
 }

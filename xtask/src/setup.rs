@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("zstd", "stands beside us in benchmarks"),
     ("curl", "is the plain HTTP client in tests"),
     ("openssl", "is the TLS client that agrees or not"),
+    ("g++", "builds libFuzzer"),
     ("procps", "sends signals in tests"),
     ("python3-venv", "holds the XenAPI SDK"),
 ];

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{DatastoreId, Secret};
+use crate::{DatastoreId, DatastoreState, Secret};
 
 /// A datastore: a repository in a directory of the mover.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,9 @@ pub struct Datastore {
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// What lies in it, and when it was verified and pruned.
+    #[serde(default)]
+    pub state: DatastoreState,
 }
 
 /// What the administrator says to create a datastore.

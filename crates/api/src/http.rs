@@ -8,6 +8,7 @@
 mod error;
 mod events;
 mod tls;
+mod upkeep;
 
 use std::time::Duration;
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ClientId, DatastoreId, ExportFormat, JobId, Placement, Point, PoolSummary, PoolVm, Problem, RestoredVm, Transport,
+    ClientId, CopySummary, DatastoreId, ExportFormat, JobId, Placement, Point, PointProtection, PoolSummary, PoolVm,
+    Problem, PruneRequest, PruneSummary, RestoredVm, Transport, VerifyRequest, VerifySummary,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -66,6 +67,45 @@ pub enum JobSpec {
         /// Position of the disk for `raw`.
         disk: Option<String>,
     },
+    /// Remove restore points from their datastore.
+    ForgetPoints {
+        /// Where they lie.
+        datastore: DatastoreId,
+        /// Their full ids.
+        points: Vec<String>,
+    },
+    /// Protect a restore point from being removed, or lift that.
+    ProtectPoint {
+        /// Where it lies.
+        datastore: DatastoreId,
+        /// Its full id.
+        point: String,
+        /// Why; none lifts the protection.
+        reason: Option<String>,
+    },
+    /// Free what no restore point refers to.
+    PruneDatastore {
+        /// The datastore.
+        datastore: DatastoreId,
+        /// How.
+        request: PruneRequest,
+    },
+    /// See whether all that is stored can be read.
+    VerifyDatastore {
+        /// The datastore.
+        datastore: DatastoreId,
+        /// What of it, and how thoroughly.
+        request: VerifyRequest,
+    },
+    /// Copy restore points to another datastore.
+    CopyPoints {
+        /// Where they lie.
+        datastore: DatastoreId,
+        /// Where the copies go.
+        target: DatastoreId,
+        /// Their full ids.
+        points: Vec<String>,
+    },
     /// Undo what an interrupted job left outside, and find the points that it finished unseen.
     Recover {
         /// The job that was interrupted.
@@ -88,6 +128,11 @@ impl JobSpec {
             Self::Backup { .. } => JobKind::Backup,
             Self::Restore { .. } => JobKind::Restore,
             Self::Export { .. } => JobKind::Export,
+            Self::ForgetPoints { .. } => JobKind::ForgetPoints,
+            Self::ProtectPoint { .. } => JobKind::ProtectPoint,
+            Self::PruneDatastore { .. } => JobKind::PruneDatastore,
+            Self::VerifyDatastore { .. } => JobKind::VerifyDatastore,
+            Self::CopyPoints { .. } => JobKind::CopyPoints,
             Self::Recover { .. } => JobKind::Recover,
         }
     }
@@ -101,7 +146,13 @@ impl JobSpec {
             | Self::Backup { client, .. }
             | Self::Restore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
-            Self::CreateDatastore { .. } | Self::Export { .. } => None,
+            Self::CreateDatastore { .. }
+            | Self::Export { .. }
+            | Self::ForgetPoints { .. }
+            | Self::ProtectPoint { .. }
+            | Self::PruneDatastore { .. }
+            | Self::VerifyDatastore { .. }
+            | Self::CopyPoints { .. } => None,
         }
     }
 
@@ -112,13 +163,48 @@ impl JobSpec {
             Self::CreateDatastore { datastore }
             | Self::Backup { datastore, .. }
             | Self::Restore { datastore, .. }
-            | Self::Export { datastore, .. } => Some(*datastore),
+            | Self::Export { datastore, .. }
+            | Self::ForgetPoints { datastore, .. }
+            | Self::ProtectPoint { datastore, .. }
+            | Self::PruneDatastore { datastore, .. }
+            | Self::VerifyDatastore { datastore, .. }
+            | Self::CopyPoints { datastore, .. } => Some(*datastore),
             Self::Recover { datastore, .. } => *datastore,
             Self::CheckClient { .. } | Self::ListVms { .. } => None,
         }
     }
 
-    /// The point it reads, if any.
+    /// The datastore that it writes copies to, if any.
+    #[must_use]
+    pub fn target(&self) -> Option<DatastoreId> {
+        match self {
+            Self::CopyPoints { target, .. } => Some(*target),
+            _ => None,
+        }
+    }
+
+    /// The points that must stay while it waits or runs: it reads them.
+    #[must_use]
+    pub fn points_read(&self) -> &[String] {
+        match self {
+            Self::Restore { point, .. } | Self::Export { point, .. } | Self::ProtectPoint { point, .. } => {
+                std::slice::from_ref(point)
+            }
+            Self::CopyPoints { points, .. } => points,
+            _ => &[],
+        }
+    }
+
+    /// The points that it removes.
+    #[must_use]
+    pub fn points_removed(&self) -> &[String] {
+        match self {
+            Self::ForgetPoints { points, .. } => points,
+            _ => &[],
+        }
+    }
+
+    /// The one point that it reads, if any.
     #[must_use]
     pub fn point(&self) -> Option<&str> {
         match self {
@@ -139,6 +225,11 @@ pub enum JobKind {
     Backup,
     Restore,
     Export,
+    ForgetPoints,
+    ProtectPoint,
+    PruneDatastore,
+    VerifyDatastore,
+    CopyPoints,
     Recover,
 }
 
@@ -314,6 +405,33 @@ pub enum JobResult {
         bytes: u64,
         /// SHA-256 of the stream, lower-case hex.
         sha256: String,
+    },
+    /// Of `forget-points`; also of one that failed or was cancelled half-way.
+    Forgotten {
+        /// Full ids of the points that are gone.
+        points: Vec<String>,
+    },
+    /// Of `protect-point`.
+    Protection {
+        /// Full id of the point.
+        point: String,
+        /// How it is protected now.
+        protection: Option<PointProtection>,
+    },
+    /// Of `prune-datastore`.
+    Pruned {
+        /// What was found and done.
+        prune: PruneSummary,
+    },
+    /// Of `verify-datastore`; also of one that failed because of what it found.
+    Verified {
+        /// What was found.
+        verify: VerifySummary,
+    },
+    /// Of `copy-points`; also of one that failed or was cancelled half-way.
+    Copied {
+        /// What was copied.
+        copy: CopySummary,
     },
     /// Of `recover`.
     Recovered {

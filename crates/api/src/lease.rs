@@ -19,6 +19,8 @@ pub struct LeasedJob {
     pub client: Option<ClientAccess>,
     /// How to open the datastore, when the spec names one.
     pub datastore: Option<DatastoreAccess>,
+    /// How to open the datastore that copies go to, when the spec names one.
+    pub target: Option<DatastoreAccess>,
     /// The point to read, when the spec names one.
     pub point: Option<Point>,
     /// For `recover`: the open journal of the interrupted job, in the order in which it was written.

@@ -23,14 +23,24 @@ mod lease;
 mod points;
 mod problem;
 mod restores;
+mod retention;
 mod secret;
+mod upkeep;
 
 pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
 pub use datastores::{Datastore, NewDatastore, RecoverySheet};
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
-pub use points::{Point, PointDisk, PointFilter, PointKind};
+pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use retention::{
+    ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
+    RetentionPolicy, RetentionRequest, RetentionStarted,
+};
 pub use secret::Secret;
+pub use upkeep::{
+    CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
+    PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,
+};

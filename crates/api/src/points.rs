@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{ClientId, DatastoreId, JobId};
+use crate::{ClientId, DatastoreId, JobId, PointDamage};
 
 /// What a restore point holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,22 @@ pub struct Point {
     pub stored_bytes: u64,
     /// The disks, by position.
     pub disks: Vec<PointDisk>,
+    /// Set when it must not be removed.
+    #[serde(default)]
+    pub protection: Option<PointProtection>,
+    /// Damage that a verification found in it.
+    #[serde(default)]
+    pub damage: Option<PointDamage>,
+}
+
+/// Why a point must not be removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointProtection {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
 }
 
 /// A disk in a restore point.

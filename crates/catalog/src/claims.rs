@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{ClientId, JobId, JobKind, JobSpec, JobState, LogLine, Progress};
+use xenkeep_api::{ClientId, DatastoreId, JobId, JobKind, JobSpec, JobState, LogLine, Progress};
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_word, id, json, millis, time, word};
@@ -20,6 +20,10 @@ pub struct QueueEntry {
     pub kind: JobKind,
     /// Its pool.
     pub client: Option<ClientId>,
+    /// Its datastore.
+    pub datastore: Option<DatastoreId>,
+    /// The datastore that it writes copies to.
+    pub target: Option<DatastoreId>,
     /// The VM that it must have for itself.
     pub vm_key: Option<String>,
     /// It starts no sooner than this.
@@ -144,16 +148,22 @@ pub(crate) async fn held(tx: &mut Connection, job: JobId, fence: i64) -> Result<
 }
 
 async fn entries(tx: &mut Connection, state: JobState) -> Result<Vec<QueueEntry>, Error> {
-    let query = "SELECT id, kind, client_id, vm_key, not_before_ms FROM jobs WHERE state = $1 ORDER BY number";
+    let query = "SELECT id, kind, client_id, datastore_id, target_id, vm_key, not_before_ms FROM jobs WHERE state = $1 \
+         ORDER BY number";
     sqlx::query(query).bind(word(&state)).fetch_all(tx).await?.iter().map(entry).collect()
 }
 
 fn entry(row: &Row) -> Result<QueueEntry, Error> {
     let client: Option<String> = row.try_get("client_id")?;
+    let datastore = |column: &str| -> Result<Option<DatastoreId>, Error> {
+        row.try_get::<Option<String>, _>(column)?.map(|text| id(column, &text)).transpose()
+    };
     Ok(QueueEntry {
         id: id("jobs.id", row.try_get("id")?)?,
         kind: from_word("jobs.kind", row.try_get("kind")?)?,
         client: client.map(|text| id("jobs.client_id", &text)).transpose()?,
+        datastore: datastore("datastore_id")?,
+        target: datastore("target_id")?,
         vm_key: row.try_get("vm_key")?,
         not_before: time("jobs.not_before_ms", row.try_get("not_before_ms")?)?,
     })

@@ -3,15 +3,20 @@
 use std::path::Path;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use sqlx::Row as _;
-use xenkeep_api::{Datastore, DatastoreAccess, DatastoreId, NewDatastore, Problem, Secret};
+use xenkeep_api::{
+    Datastore, DatastoreAccess, DatastoreId, DatastoreState, JobId, LastPrune, LastVerify, NewDatastore, Problem,
+    PruneSummary, Secret, VerifyDepth, VerifySummary,
+};
 
 use crate::db::{Connection, Row};
-use crate::words::{id, millis, time};
+use crate::words::{from_json, from_size, id, json, millis, size, time};
 use crate::{Catalog, Error, jobs, names};
 
 /// The datastores that are there: all, or the one of a name or id.
-const SELECT: &str = "SELECT id, name, path, repository_id, created_ms FROM datastores \
+const SELECT: &str = "SELECT id, name, path, repository_id, created_ms, stored_bytes, verified_quick, verified_full, \
+    pruned, (SELECT COUNT(*) FROM points WHERE points.datastore_id = datastores.id) AS points FROM datastores \
     WHERE repository_id IS NOT NULL AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
 
 impl Catalog {
@@ -131,11 +136,64 @@ impl Catalog {
 
 /// The repository is there: from now on the datastore is, too.
 pub(crate) async fn created(tx: &mut Connection, datastore: DatastoreId, repository_id: &str) -> Result<(), Error> {
-    sqlx::query("UPDATE datastores SET repository_id = $2 WHERE id = $1")
+    sqlx::query("UPDATE datastores SET repository_id = $2, stored_bytes = 0 WHERE id = $1")
         .bind(datastore.to_string())
         .bind(repository_id)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// A job has added so many bytes.
+pub(crate) async fn grown(tx: &mut Connection, datastore: DatastoreId, bytes: u64) -> Result<(), Error> {
+    // NULL stays NULL: the sum of an unknown number is unknown.
+    sqlx::query("UPDATE datastores SET stored_bytes = stored_bytes + $2 WHERE id = $1")
+        .bind(datastore.to_string())
+        .bind(size(bytes))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// How a prune ended.
+pub(crate) async fn pruned(
+    tx: &mut Connection,
+    datastore: DatastoreId,
+    at: Timestamp,
+    job: JobId,
+    prune: &PruneSummary,
+) -> Result<(), Error> {
+    let last = LastPrune { at, job, deleted_bytes: prune.deleted.bytes, reclaimable_bytes: prune.reclaimable_bytes };
+    sqlx::query("UPDATE datastores SET pruned = $2, stored_bytes = $3 WHERE id = $1")
+        .bind(datastore.to_string())
+        .bind(json(&last))
+        .bind(size(prune.stored_bytes))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// How a verification ended. A quick one of everything and a full one, even of a part, are kept apart.
+pub(crate) async fn verified(
+    tx: &mut Connection,
+    datastore: DatastoreId,
+    at: Timestamp,
+    job: JobId,
+    verify: &VerifySummary,
+) -> Result<(), Error> {
+    let last = LastVerify {
+        at,
+        job,
+        request: verify.request.clone(),
+        damaged_files: (verify.files.len() as u64).saturating_add(verify.more_files),
+        touched_points: verify.touched.len() as u64,
+    };
+    let query = match verify.request.depth {
+        VerifyDepth::Quick => "UPDATE datastores SET stored_bytes = $3, verified_quick = $2 WHERE id = $1",
+        VerifyDepth::Full => "UPDATE datastores SET stored_bytes = $3, verified_full = $2 WHERE id = $1",
+    };
+    let measured = verify.bytes_total.saturating_add(verify.unindexed_bytes);
+    sqlx::query(query).bind(datastore.to_string()).bind(json(&last)).bind(size(measured)).execute(tx).await?;
     Ok(())
 }
 
@@ -160,6 +218,22 @@ fn password_place(datastore: DatastoreId) -> String {
     format!("datastores/{datastore}/password")
 }
 
+fn state(row: &Row) -> Result<DatastoreState, Error> {
+    let stored: Option<i64> = row.try_get("stored_bytes")?;
+    Ok(DatastoreState {
+        points: from_size("datastores.points", row.try_get("points")?)?,
+        stored_bytes: stored.map(|bytes| from_size("datastores.stored_bytes", bytes)).transpose()?,
+        verified_quick: document(row, "verified_quick")?,
+        verified_full: document(row, "verified_full")?,
+        pruned: document(row, "pruned")?,
+    })
+}
+
+fn document<T: DeserializeOwned>(row: &Row, column: &str) -> Result<Option<T>, Error> {
+    let text: Option<String> = row.try_get(column)?;
+    text.map(|text| from_json(column, &text)).transpose()
+}
+
 fn datastore(row: &Row) -> Result<Datastore, Error> {
     Ok(Datastore {
         id: id("datastores.id", row.try_get("id")?)?,
@@ -167,5 +241,6 @@ fn datastore(row: &Row) -> Result<Datastore, Error> {
         path: row.try_get("path")?,
         repository_id: row.try_get("repository_id")?,
         created_at: time("datastores.created_ms", row.try_get("created_ms")?)?,
+        state: state(row)?,
     })
 }

@@ -89,14 +89,13 @@ impl Catalog {
 }
 
 fn migrator() -> Migrator {
-    let first = Migration::new(
-        1,
-        "first".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/sqlite/0001_first.sql").into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![first])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
+        migration(3, "upkeep", include_str!("../migrations/sqlite/0003_upkeep.sql")),
+    ])
 }
 
 /// Opens the key file and proves that it is the one of this database; at the very first start makes it.

@@ -55,7 +55,7 @@ impl Catalog {
         }
         write_report(&mut tx, job, report, now).await?;
         let ended = ended(&mut tx, job).await?;
-        write_effects(&mut tx, &ended.job, report).await?;
+        write_effects(&mut tx, &ended.job, report, now).await?;
         if let Some(recovery) = recover(&ended) {
             jobs::insert(&mut tx, &recovery, now).await?;
         }
@@ -133,15 +133,39 @@ async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Times
 }
 
 /// What follows from a report for the other tables.
-async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport) -> Result<(), Error> {
+async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Timestamp) -> Result<(), Error> {
     let contradiction = |what: &str| Error::Contradiction { job: job.id, what: what.to_owned() };
     match (&job.spec, &report.result) {
         (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool })) => clients::checked(tx, *client, pool).await,
         (JobSpec::CreateDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
             datastores::created(tx, *datastore, repository_id).await
         }
-        (JobSpec::Backup { .. }, Some(JobResult::Point { point })) => {
+        (JobSpec::Backup { datastore, .. }, Some(JobResult::Point { point })) => {
+            datastores::grown(tx, *datastore, point.stored_bytes).await?;
             insert_points(tx, job, std::slice::from_ref(point)).await
+        }
+        (JobSpec::ForgetPoints { datastore, points }, Some(JobResult::Forgotten { points: gone })) => {
+            if gone.iter().any(|id| !points.contains(id)) {
+                return Err(contradiction("it removed a point that it was not asked to"));
+            }
+            points::remove(tx, *datastore, gone).await
+        }
+        (JobSpec::ProtectPoint { datastore, .. }, Some(JobResult::Protection { point, protection })) => {
+            points::protect(tx, *datastore, point, protection.as_ref()).await
+        }
+        (JobSpec::PruneDatastore { datastore, .. }, Some(JobResult::Pruned { prune })) => {
+            datastores::pruned(tx, *datastore, now, job.id, prune).await
+        }
+        (JobSpec::VerifyDatastore { datastore, .. }, Some(JobResult::Verified { verify })) => {
+            datastores::verified(tx, *datastore, now, job.id, verify).await?;
+            points::verified(tx, *datastore, now, verify).await
+        }
+        (JobSpec::CopyPoints { target, .. }, Some(JobResult::Copied { copy })) => {
+            if copy.points.iter().any(|point| point.datastore != *target) {
+                return Err(contradiction("a copy in another datastore"));
+            }
+            datastores::grown(tx, *target, copy.stored_bytes).await?;
+            points::insert(tx, &copy.points).await
         }
         (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
         (JobSpec::ListVms { .. }, Some(JobResult::Vms { .. }))

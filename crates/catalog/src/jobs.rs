@@ -1,8 +1,10 @@
 //! Jobs as people see them: adding, finding, listing, cancelling.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{Job, JobId, JobKind, JobSpec, JobState, Problem, Progress};
+use xenkeep_api::{DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Problem, Progress};
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_word, id, json, millis, time, word};
@@ -51,11 +53,25 @@ pub(crate) enum Owner {
 }
 
 impl Catalog {
-    /// Adds a job to the queue.
+    /// Adds a job to the queue. Refused when it removes a point that another one reads, or reads one that another one
+    /// removes.
     pub async fn insert_job(&self, job: &NewJob, now: Timestamp) -> Result<(), Error> {
         let mut tx = self.write().await?;
+        refuse_conflicts(&mut tx, &job.spec).await?;
         insert(&mut tx, job, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// The points that queued and running jobs read.
+    pub async fn points_in_use(&self) -> Result<HashSet<(DatastoreId, String)>, Error> {
+        let mut connection = self.readers().acquire().await?;
+        let mut points = HashSet::new();
+        for (_, spec) in unfinished(&mut connection).await? {
+            if let Some(datastore) = spec.datastore() {
+                points.extend(spec.points_read().iter().map(|point| (datastore, point.clone())));
+            }
+        }
+        Ok(points)
     }
 
     /// The job of an id.
@@ -142,10 +158,10 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
         _ => None,
     };
     sqlx::query(
-        "INSERT INTO jobs (id, number, kind, state, spec, subject, client_id, datastore_id, vm_key, root_id, attempt, \
-         not_before_ms, cancel_requested, fence, created_ms, progress, warnings) \
-         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM jobs), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, \
-         $12, $13, '[]')",
+        "INSERT INTO jobs (id, number, kind, state, spec, subject, client_id, datastore_id, target_id, vm_key, root_id, \
+         attempt, not_before_ms, cancel_requested, fence, created_ms, progress, warnings) \
+         VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM jobs), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, \
+         0, $13, $14, '[]')",
     )
     .bind(job.id.to_string())
     .bind(word(&job.spec.kind()))
@@ -154,6 +170,7 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
     .bind(&job.subject)
     .bind(job.spec.client().map(|client| client.to_string()))
     .bind(job.spec.datastore().map(|datastore| datastore.to_string()))
+    .bind(job.spec.target().map(|target| target.to_string()))
     .bind(&job.vm_key)
     .bind(root)
     .bind(i64::from(job.attempt))
@@ -165,11 +182,44 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
     Ok(())
 }
 
+/// What queued and running jobs are to do.
+async fn unfinished(tx: &mut Connection) -> Result<Vec<(String, JobSpec)>, Error> {
+    let query = "SELECT id, spec FROM jobs WHERE state IN ('queued', 'running')";
+    let rows = sqlx::query(query).fetch_all(tx).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, from_json("jobs.spec", row.try_get(1)?)?))).collect()
+}
+
+/// Nobody reads a point that somebody else removes.
+async fn refuse_conflicts(tx: &mut Connection, new: &JobSpec) -> Result<(), Error> {
+    if new.points_read().is_empty() && new.points_removed().is_empty() {
+        return Ok(());
+    }
+    let read: HashSet<&String> = new.points_read().iter().collect();
+    let removed: HashSet<&String> = new.points_removed().iter().collect();
+    for (job, spec) in unfinished(tx).await?.iter().filter(|(_, spec)| spec.datastore() == new.datastore()) {
+        let kind = word(&spec.kind());
+        if let Some(point) = spec.points_read().iter().find(|point| removed.contains(point)) {
+            let message = format!("job {job} ({kind}) reads point {point}: it can't be removed now");
+            let problem =
+                Problem::new("point.in_use", message).hint(format!("wait for the job: xenkeep job watch {job}"));
+            return Err(Error::InUse(problem.about(point.clone())));
+        }
+        if let Some(point) = spec.points_removed().iter().find(|point| read.contains(point)) {
+            let message = format!("point {point} is being removed by job {job}");
+            let problem = Problem::new("point.being_removed", message);
+            return Err(Error::InUse(problem.hint("choose another point: xenkeep point list").about(point.clone())));
+        }
+    }
+    Ok(())
+}
+
 /// A queued or running job of a client or datastore, if there is one.
 pub(crate) async fn unfinished_of(tx: &mut Connection, owner: Owner, id: &str) -> Result<Option<String>, Error> {
     let query = match owner {
         Owner::Client => "SELECT id FROM jobs WHERE state IN ('queued', 'running') AND client_id = $1 LIMIT 1",
-        Owner::Datastore => "SELECT id FROM jobs WHERE state IN ('queued', 'running') AND datastore_id = $1 LIMIT 1",
+        Owner::Datastore => {
+            "SELECT id FROM jobs WHERE state IN ('queued', 'running') AND (datastore_id = $1 OR target_id = $1) LIMIT 1"
+        }
     };
     let row = sqlx::query(query).bind(id).fetch_optional(tx).await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)

@@ -1,7 +1,8 @@
 //! Restore points: what can be restored.
 
+use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{DatastoreId, Point};
+use xenkeep_api::{DatastoreId, Point, PointDamage, PointProtection, VerifyDepth, VerifySummary};
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_size, from_word, id, json, millis, size, time, word};
@@ -9,7 +10,7 @@ use crate::{Catalog, Error, names};
 
 /// Points, the newest first: all, or those of an id or its beginning, of a client, of a VM, of a datastore.
 const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
-    size_bytes, new_bytes, stored_bytes, disks FROM points \
+    size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage FROM points \
     WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) \
     AND ($2 IS NULL OR client_id = lower($2) OR client_name = $2) \
     AND ($3 IS NULL OR vm_uuid = lower($3) OR vm_name = $3) \
@@ -68,8 +69,9 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
     for point in points {
         sqlx::query(
             "INSERT INTO points (datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
-             size_bytes, new_bytes, stored_bytes, disks) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (datastore_id, id) DO NOTHING",
+             size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+             ON CONFLICT (datastore_id, id) DO NOTHING",
         )
         .bind(point.datastore.to_string())
         .bind(&point.id)
@@ -84,13 +86,100 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
         .bind(size(point.new_bytes))
         .bind(size(point.stored_bytes))
         .bind(json(&point.disks))
+        .bind(point.protection.as_ref().map(|protection| &protection.reason))
+        .bind(point.protection.as_ref().map(|protection| millis(protection.since)))
+        .bind(point.damage.as_ref().map(json))
         .execute(&mut *tx)
         .await?;
     }
     Ok(())
 }
 
+/// Takes points out that are gone from their datastore; one that is not there is no mistake.
+pub(crate) async fn remove(tx: &mut Connection, datastore: DatastoreId, ids: &[String]) -> Result<(), Error> {
+    for id in ids {
+        sqlx::query("DELETE FROM points WHERE datastore_id = $1 AND id = $2")
+            .bind(datastore.to_string())
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Notes that a point is protected, or is so no more.
+pub(crate) async fn protect(
+    tx: &mut Connection,
+    datastore: DatastoreId,
+    id: &str,
+    protection: Option<&PointProtection>,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE points SET protected_reason = $3, protected_ms = $4 WHERE datastore_id = $1 AND id = $2")
+        .bind(datastore.to_string())
+        .bind(id)
+        .bind(protection.map(|protection| &protection.reason))
+        .bind(protection.map(|protection| millis(protection.since)))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Notes which points a verification found damaged; and, if it has looked at everything, that the others are not.
+pub(crate) async fn verified(
+    tx: &mut Connection,
+    datastore: DatastoreId,
+    at: Timestamp,
+    found: &VerifySummary,
+) -> Result<(), Error> {
+    if found.request.is_whole() {
+        let rows = sqlx::query("SELECT id, damage FROM points WHERE datastore_id = $1 AND damage IS NOT NULL")
+            .bind(datastore.to_string())
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in rows {
+            let (id, damage): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+            let damage: PointDamage = from_json("points.damage", &damage)?;
+            // A quick look does not see what a full one has found.
+            if found.request.depth == VerifyDepth::Full || damage.depth == VerifyDepth::Quick {
+                set_damage(tx, datastore, &id, None).await?;
+            }
+        }
+    }
+    for touched in &found.touched {
+        let damage = PointDamage {
+            found_at: at,
+            depth: found.request.depth,
+            disks: touched.disks.clone(),
+            files: touched.files.clone(),
+            whole: touched.whole,
+        };
+        set_damage(tx, datastore, &touched.point, Some(&damage)).await?;
+    }
+    Ok(())
+}
+
+async fn set_damage(
+    tx: &mut Connection,
+    datastore: DatastoreId,
+    id: &str,
+    damage: Option<&PointDamage>,
+) -> Result<(), Error> {
+    sqlx::query("UPDATE points SET damage = $3 WHERE datastore_id = $1 AND id = $2")
+        .bind(datastore.to_string())
+        .bind(id)
+        .bind(damage.map(json))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 fn point(row: &Row) -> Result<Point, Error> {
+    let reason: Option<String> = row.try_get("protected_reason")?;
+    let since: Option<i64> = row.try_get("protected_ms")?;
+    let protection = reason
+        .zip(since)
+        .map(|(reason, since)| Ok::<_, Error>(PointProtection { reason, since: time("points.protected_ms", since)? }));
+    let damage: Option<String> = row.try_get("damage")?;
     Ok(Point {
         id: row.try_get("id")?,
         datastore: id("points.datastore_id", row.try_get("datastore_id")?)?,
@@ -105,5 +194,7 @@ fn point(row: &Row) -> Result<Point, Error> {
         new_bytes: from_size("points.new_bytes", row.try_get("new_bytes")?)?,
         stored_bytes: from_size("points.stored_bytes", row.try_get("stored_bytes")?)?,
         disks: from_json("points.disks", row.try_get("disks")?)?,
+        protection: protection.transpose()?,
+        damage: damage.map(|text| from_json("points.damage", &text)).transpose()?,
     })
 }

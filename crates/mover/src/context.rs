@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use xenkeep_api::{JobId, LogLevel, LogLine, Problem, Progress};
+use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Problem, Progress};
 
 use crate::{MoverConfig, journal::Journal, progress::Board};
 
@@ -47,6 +47,8 @@ pub(crate) struct JobContext {
     pub(crate) board: Arc<Board>,
     pub(crate) log: Arc<Log>,
     pub(crate) journal: Journal,
+    /// What has been done so far, told also by a job that ends badly.
+    pub(crate) so_far: Arc<Mutex<Option<JobResult>>>,
     pub(crate) config: Arc<MoverConfig>,
 }
 
@@ -72,6 +74,16 @@ impl JobContext {
             () = self.cancel.cancelled() => Err(Stop::Cancelled),
             result = work => result.map_err(Into::into),
         }
+    }
+
+    /// What has been done so far and stays done, whatever happens to the job from now on.
+    pub(crate) fn keep(&self, result: JobResult) {
+        *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    /// What was kept.
+    pub(crate) fn kept(&self) -> Option<JobResult> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Says what happened.

@@ -13,7 +13,7 @@
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `backup` `restore` `export` `client` `datastore` `forget` | the jobs |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
 mod backup;
@@ -22,6 +22,7 @@ mod content;
 mod context;
 mod datastore;
 mod export;
+mod forget;
 mod identity;
 mod journal;
 mod lease;

@@ -107,6 +107,8 @@ impl PointFile {
             new_bytes: self.new_bytes,
             stored_bytes: self.stored_bytes,
             disks: self.disks.iter().map(|file| file.disk.clone()).collect(),
+            protection: None,
+            damage: None,
         }
     }
 }

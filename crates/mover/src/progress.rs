@@ -15,12 +15,27 @@ use xenkeep_api::{DiskProgress, Progress};
 use xenkeep_repo::Counters;
 
 /// The numbers of one job.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Board {
     step: Mutex<&'static str>,
     disks: Mutex<Vec<Disk>>,
     moved_bytes: AtomicU64,
     store: OnceLock<Arc<Counters>>,
+    meter: OnceLock<Meter>,
+}
+
+/// Asks a job that moves no disks how far it is.
+type Meter = Box<dyn Fn() -> Reading + Send + Sync>;
+
+/// What a meter says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Bytes to deal with in all, 0 while unknown.
+    pub(crate) total_bytes: u64,
+    /// Bytes dealt with.
+    pub(crate) done_bytes: u64,
+    /// Bytes that were read or written for it.
+    pub(crate) moved_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -73,6 +88,12 @@ impl Board {
         let _ = self.store.set(counters);
     }
 
+    /// Where the numbers come from in a job that moves no disks.
+    pub(crate) fn watch(&self, meter: impl Fn() -> Reading + Send + Sync + 'static) {
+        // As above: one job, one meter.
+        let _ = self.meter.set(Box::new(meter));
+    }
+
     /// The numbers as they stand.
     pub(crate) fn sample(&self) -> Progress {
         let disks: Vec<DiskProgress> = self
@@ -87,11 +108,12 @@ impl Board {
             })
             .collect();
         let store = self.store.get();
+        let reading = self.meter.get().map(|meter| meter()).unwrap_or_default();
         Progress {
             step: self.current_step().to_owned(),
-            total_bytes: disks.iter().map(|disk| disk.total_bytes).sum(),
-            done_bytes: disks.iter().map(|disk| disk.done_bytes).sum(),
-            moved_bytes: self.moved_bytes.load(Ordering::Relaxed),
+            total_bytes: disks.iter().map(|disk| disk.total_bytes).sum::<u64>() + reading.total_bytes,
+            done_bytes: disks.iter().map(|disk| disk.done_bytes).sum::<u64>() + reading.done_bytes,
+            moved_bytes: self.moved_bytes.load(Ordering::Relaxed) + reading.moved_bytes,
             new_bytes: store.map_or(0, |counters| counters.new_bytes()),
             stored_bytes: store.map_or(0, |counters| counters.stored_bytes()),
             disks,

@@ -35,6 +35,7 @@ pub(crate) async fn run(
         board: Arc::new(Board::default()),
         log: Arc::new(Log::default()),
         journal: Journal::new(Arc::clone(&leases), id, fence, abandon.clone()),
+        so_far: Arc::default(),
         config,
     };
     // A task of its own, so that a panic in it ends the job and not the mover.
@@ -95,9 +96,9 @@ fn report(cx: &JobContext, done: Result<Result<JobResult, Stop>, JoinError>, sto
     let (state, problem, result) = match done {
         Ok(Ok(result)) if warnings.is_empty() => (JobState::Success, None, Some(result)),
         Ok(Ok(result)) => (JobState::Warning, None, Some(result)),
-        Ok(Err(Stop::Cancelled)) => (JobState::Cancelled, stopping.then(mover_stopped), None),
-        Ok(Err(Stop::Problem(problem))) => (JobState::Failed, Some(*problem), None),
-        Err(panic) => (JobState::Failed, Some(Problem::internal(&panic)), None),
+        Ok(Err(Stop::Cancelled)) => (JobState::Cancelled, stopping.then(mover_stopped), cx.kept()),
+        Ok(Err(Stop::Problem(problem))) => (JobState::Failed, Some(*problem), cx.kept()),
+        Err(panic) => (JobState::Failed, Some(Problem::internal(&panic)), cx.kept()),
     };
     if let Some(problem) = &problem {
         cx.error(problem.message.clone());

@@ -11,13 +11,13 @@ use crate::{
     context::{JobContext, Stop},
     datastore,
     export::{self, ExportSpec},
-    recover,
+    forget, recover,
     restore::{self, RestoreSpec},
 };
 
 /// Does `job`.
 pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
-    let LeasedJob { id: _, fence, spec, client, datastore, point, journal } = job;
+    let LeasedJob { id: _, fence, spec, client, datastore, target, point, journal } = job;
     match spec {
         JobSpec::CheckClient { .. } => client::check(&cx, &given(client)?).await,
         JobSpec::ListVms { .. } => client::list_vms(&cx, &given(client)?).await,
@@ -34,6 +34,16 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
         JobSpec::Export { point: id, format, disk, .. } => {
             let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, fence };
             Box::pin(export::export(&cx, &*leases, &spec)).await
+        }
+        JobSpec::ForgetPoints { points, .. } => forget::forget(&cx, &given(datastore)?, &points).await,
+        JobSpec::ProtectPoint { .. }
+        | JobSpec::PruneDatastore { .. }
+        | JobSpec::VerifyDatastore { .. }
+        | JobSpec::CopyPoints { .. } => {
+            let _ = target;
+            Err(Problem::new("job.unknown", "this mover does not know jobs of this kind yet")
+                .hint("update xenkeep")
+                .into())
         }
         JobSpec::Recover { interrupted, .. } => {
             let _ = point;

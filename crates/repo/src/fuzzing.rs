@@ -27,12 +27,27 @@ pub fn pack_header(input: &[u8]) {
     let blobs_len = u64::from(u32::from_le_bytes(*blobs_len));
     if let Ok(entries) = pack::header::parse(text, blobs_len) {
         assert_eq!(pack::header::of(&entries), text);
-        let ends = entries.iter().map(|entry| u64::from(entry.offset) + u64::from(entry.sealed_len));
-        assert_eq!(ends.last().unwrap_or(0), blobs_len);
+        let mut ends = entries.iter().map(|entry| u64::from(entry.offset) + u64::from(entry.sealed_len));
+        assert_eq!(ends.next_back().unwrap_or(0), blobs_len);
     }
     // The same bytes as the frame: a pack whose seal is broken.
     let key = Key::from_bytes([7; 64].into());
     assert!(pack::read_header(&key, input).is_err());
+}
+
+/// A seed for [`pack_header`] from a pack, opened with the master key as `restic cat masterkey` prints it.
+#[must_use]
+pub fn header_seed(master_key: &[u8], pack: &[u8]) -> Option<Vec<u8>> {
+    let entries = pack::read_header(&Key::from_json(master_key)?, pack).ok()?;
+    let last = entries.last()?;
+    let blobs_len = last.offset + last.sealed_len;
+    Some([&blobs_len.to_le_bytes(), &*pack::header::of(&entries)].concat())
+}
+
+/// A seed for the others from a sealed file.
+#[must_use]
+pub fn document_seed(master_key: &[u8], file: &[u8]) -> Option<Vec<u8>> {
+    Key::from_json(master_key)?.open_in_place(&mut file.to_vec()).map(|text| text.to_vec()).ok()
 }
 
 /// The plaintext of an index file.

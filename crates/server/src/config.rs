@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
+
 use crate::engine::{Clock, SystemClock};
 
 /// What a server is told at its start.
@@ -20,6 +22,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// The time of day; tests bring their own.
     pub clock: Arc<dyn Clock>,
+    /// Where days begin and end when points are kept by the day.
+    pub time_zone: TimeZone,
 }
 
 impl ServerConfig {
@@ -32,6 +36,7 @@ impl ServerConfig {
             tls: Tls::default(),
             limits: Limits::default(),
             clock: Arc::new(SystemClock),
+            time_zone: TimeZone::system(),
         }
     }
 }
@@ -56,6 +61,8 @@ pub struct Limits {
     /// Jobs that move data at once in all. A mover should take a few more than this, so that the short jobs behind
     /// `vm list` and the like never wait for the long ones.
     pub jobs: usize,
+    /// Of these, prunes and verifications at once.
+    pub upkeep: usize,
     /// A job whose mover has not been heard of for this long is interrupted.
     pub lease: Duration,
     /// How long [`crate::Engine::lease`] waits for a job.
@@ -73,6 +80,7 @@ impl Default for Limits {
         Self {
             jobs_per_client: 3,
             jobs: 6,
+            upkeep: 2,
             lease: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),
             short_job_wait: Duration::from_secs(60),

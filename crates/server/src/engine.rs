@@ -17,6 +17,7 @@ mod clients;
 mod clock;
 mod content;
 mod datastores;
+mod forget;
 mod jobs;
 mod leases;
 mod names;
@@ -24,10 +25,13 @@ mod points;
 mod queue;
 mod recovery;
 mod requests;
+mod retention;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +55,8 @@ struct Inner {
     catalog: Catalog,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    /// Where days begin and end, unless somebody says otherwise.
+    time_zone: TimeZone,
     /// Rung when a job may have become ready to run.
     work: Notify,
     /// Which job has changed.
@@ -63,11 +69,17 @@ struct Inner {
 
 impl Engine {
     /// Takes the catalogue over from a server that may have died: what it left running is interrupted and recovered.
-    pub(crate) async fn start(catalog: Catalog, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        catalog: Catalog,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        time_zone: TimeZone,
+    ) -> Result<Self, Error> {
         let engine = Self(Arc::new(Inner {
             catalog,
             clock,
             limits,
+            time_zone,
             work: Notify::new(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),

@@ -16,7 +16,9 @@ mod openapi;
 mod points;
 mod problem;
 mod restores;
+mod retention;
 mod service;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -35,8 +37,8 @@ use crate::auth::Tokens;
 
 pub use self::openapi::openapi_json;
 
-/// Largest body of a request; the largest that makes sense has a few kilobytes.
-const MAX_BODY: usize = 64 << 10;
+/// Largest body of a request; the largest that makes sense names some ten thousand points.
+const MAX_BODY: usize = 1 << 20;
 
 /// What handlers need.
 #[derive(Debug, Clone)]
@@ -70,6 +72,9 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(datastores::list, datastores::create))
         .routes(routes!(datastores::show, datastores::remove))
         .routes(routes!(datastores::recovery_sheet))
+        .routes(routes!(upkeep::prune))
+        .routes(routes!(upkeep::verify))
+        .routes(routes!(upkeep::copy))
         .routes(routes!(backups::start))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))
@@ -81,6 +86,10 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(content::read))
         .routes(routes!(points::list))
         .routes(routes!(points::show))
+        .routes(routes!(retention::forget))
+        .routes(routes!(retention::preview))
+        .routes(routes!(retention::apply))
+        .routes(routes!(retention::protect, retention::unprotect))
 }
 
 /// Calls that do not.

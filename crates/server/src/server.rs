@@ -47,7 +47,7 @@ impl Server {
         };
         // Listens before anything is decided: a taken port must not interrupt any job's records.
         let (listener, address) = listen(config.listen)?;
-        let engine = Engine::start(catalog, config.clock, config.limits).await?;
+        let engine = Engine::start(catalog, config.clock, config.limits, config.time_zone).await?;
         let router = rest::router(engine.clone(), Arc::new(tokens));
         let handle = Handle::new();
         let url = url(&identity, address);

@@ -5,10 +5,12 @@ pub(crate) mod clients;
 pub(crate) mod completion;
 pub(crate) mod datastores;
 pub(crate) mod exports;
+pub(crate) mod forget;
 pub(crate) mod jobs;
 pub(crate) mod points;
 pub(crate) mod restores;
 pub(crate) mod server;
+pub(crate) mod upkeep;
 pub(crate) mod vms;
 
 #[cfg(test)]

@@ -141,6 +141,8 @@ pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobI
             ova_id: "Ref:7".to_owned(),
             bootable: true,
         }],
+        protection: None,
+        damage: None,
     }
 }
 

@@ -12,3 +12,4 @@ mod opening;
 mod points;
 mod secrets;
 mod tokens;
+mod upkeep;

@@ -29,6 +29,7 @@ fn create_datastore(path: &str) -> LeasedJob {
         spec: JobSpec::CreateDatastore { datastore: access.id },
         client: None,
         datastore: Some(access),
+        target: None,
         point: None,
         journal: Vec::new(),
     }
@@ -52,6 +53,7 @@ async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
         spec: JobSpec::CheckClient { client: access.id },
         client: Some(access),
         datastore: None,
+        target: None,
         point: None,
         journal: Vec::new(),
     };

@@ -143,6 +143,7 @@ impl Rig {
             fence: 1,
             client: spec.client().map(|_| self.client.clone()),
             datastore: spec.datastore().map(|_| self.datastore.clone()),
+            target: None,
             point: None,
             journal: Vec::new(),
             spec,

@@ -50,7 +50,7 @@ pub(crate) fn header_len(pack_len: u64, last: [u8; LENGTH_BYTES]) -> Result<usiz
     if pack_len > u64::from(MAX_PACK_BYTES) {
         return Err(format!("it is longer than {MAX_PACK_BYTES} bytes"));
     }
-    if len < SEAL_BYTES + ENTRY_BYTES || len > MAX_HEADER_BYTES || len as u64 > room {
+    if !(SEAL_BYTES + ENTRY_BYTES..=MAX_HEADER_BYTES).contains(&len) || len as u64 > room {
         return Err(format!("it says that its header has {len} bytes"));
     }
     Ok(len)

@@ -120,12 +120,17 @@ impl Engine {
             Some(datastore) => Some(catalog.datastore_access(datastore).await?),
             None => None,
         };
+        let target = match claimed.spec.target() {
+            Some(target) => Some(catalog.datastore_access(target).await?),
+            None => None,
+        };
         let point = match claimed.spec.point() {
             Some(point) => Some(catalog.find_point(point).await?),
             None => None,
         };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
-        Ok(LeasedJob { id: claimed.id, fence: claimed.fence, spec: claimed.spec, client, datastore, point, journal })
+        let Claimed { id, fence, spec, .. } = claimed;
+        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, journal })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {

@@ -2,8 +2,9 @@
 //!
 //! 1. Recoveries come first, and have the pool of their client to themselves.
 //! 2. Then short jobs, which only look or make an empty repository: a person waits for them. They wait for nothing.
-//! 3. Then the jobs that move data, in order of arrival, so many in all and so many a client at once.
-//! 4. Never do two jobs run on one VM.
+//! 3. Then the jobs that move data, in order of arrival, so many in all and so many a client at once. Prunes and
+//!    verifications stand in the same row; of them only a few run at once, so that backups are not held up.
+//! 4. Never do two jobs run on one VM, nor two prunes, verifications or copies on one datastore.
 
 use jiff::Timestamp;
 use xenkeep_api::{JobId, JobKind, JobSpec, Placement, Point};
@@ -18,7 +19,7 @@ pub(crate) fn choose(now: Timestamp, limits: &Limits, waiting: &[QueueEntry], ru
     of_class(Class::Recovery)
         .find(|job| may_recover(job, running))
         .or_else(|| of_class(Class::Short).next())
-        .or_else(|| of_class(Class::Data).find(|job| may_move(now, limits, job, waiting, running)))
+        .or_else(|| waiting.iter().filter(due).find(|job| may_work(now, limits, job, waiting, running)))
         .map(|job| job.id)
 }
 
@@ -27,14 +28,20 @@ enum Class {
     Recovery,
     Short,
     Data,
+    Upkeep,
 }
 
 impl Class {
     fn of(kind: JobKind) -> Self {
         match kind {
             JobKind::Recover => Self::Recovery,
-            JobKind::CheckClient | JobKind::ListVms | JobKind::CreateDatastore => Self::Short,
-            JobKind::Backup | JobKind::Restore | JobKind::Export => Self::Data,
+            JobKind::CheckClient
+            | JobKind::ListVms
+            | JobKind::CreateDatastore
+            | JobKind::ForgetPoints
+            | JobKind::ProtectPoint => Self::Short,
+            JobKind::Backup | JobKind::Restore | JobKind::Export | JobKind::CopyPoints => Self::Data,
+            JobKind::PruneDatastore | JobKind::VerifyDatastore => Self::Upkeep,
         }
     }
 }
@@ -44,11 +51,28 @@ fn may_recover(job: &QueueEntry, running: &[QueueEntry]) -> bool {
     !running.iter().any(|other| Class::of(other.kind) != Class::Short && same_client(job, other))
 }
 
-fn may_move(now: Timestamp, limits: &Limits, job: &QueueEntry, waiting: &[QueueEntry], running: &[QueueEntry]) -> bool {
-    let data = |other: &&QueueEntry| Class::of(other.kind) == Class::Data;
-    if running.iter().filter(data).count() >= limits.jobs {
+/// There is room for one more of the long jobs, and nothing speaks against this one.
+fn may_work(now: Timestamp, limits: &Limits, job: &QueueEntry, waiting: &[QueueEntry], running: &[QueueEntry]) -> bool {
+    let of = |class: Class| running.iter().filter(move |other| Class::of(other.kind) == class).count();
+    if of(Class::Data) + of(Class::Upkeep) >= limits.jobs || running.iter().any(|other| same_work(job, other)) {
         return false;
     }
+    match Class::of(job.kind) {
+        Class::Data => may_move(now, limits, job, waiting, running),
+        Class::Upkeep => of(Class::Upkeep) < limits.upkeep,
+        Class::Recovery | Class::Short => false,
+    }
+}
+
+/// Two prunes, verifications or copies that meet in a datastore: what one does, the other need not.
+fn same_work(a: &QueueEntry, b: &QueueEntry) -> bool {
+    let copies = a.kind == JobKind::CopyPoints;
+    let place = |job: &QueueEntry| if copies { job.target } else { job.datastore };
+    a.kind == b.kind && (copies || Class::of(a.kind) == Class::Upkeep) && place(a) == place(b)
+}
+
+fn may_move(now: Timestamp, limits: &Limits, job: &QueueEntry, waiting: &[QueueEntry], running: &[QueueEntry]) -> bool {
+    let data = |other: &&QueueEntry| Class::of(other.kind) == Class::Data;
     if running.iter().filter(data).filter(|other| same_client(job, other)).count() >= limits.jobs_per_client {
         return false;
     }

@@ -42,7 +42,7 @@ async fn bodies_that_are_none_are_problems() {
         (json, b"{\"client\": 1}".to_vec(), 422, "request.invalid"),
         (json, b"{\"client\": \"a\", \"client\": \"b\"}".to_vec(), 422, "request.invalid"),
         ("text/plain", b"{}".to_vec(), 415, "request.not_json"),
-        (json, vec![b' '; (64 << 10) + 1], 413, "request.too_large"),
+        (json, vec![b' '; (1 << 20) + 1], 413, "request.too_large"),
     ] {
         let response = send(content_type, body.clone()).await;
         let shown: String = body.iter().take(20).map(|byte| char::from(*byte)).collect();

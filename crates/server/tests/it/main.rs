@@ -16,5 +16,7 @@ mod openapi;
 mod points;
 mod recovery;
 mod requests;
+mod retention;
 mod start;
 mod tls;
+mod upkeep;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
-    JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PoolSummary, PoolVm, PowerState,
-    Problem, Progress, RestoredVm,
+    CopySummary, JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PointProtection,
+    PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RestoredVm, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -72,6 +72,18 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
+        JobSpec::ForgetPoints { points, .. } => JobResult::Forgotten { points: points.clone() },
+        JobSpec::ProtectPoint { point, reason, .. } => JobResult::Protection {
+            point: point.clone(),
+            protection: reason.clone().map(|reason| PointProtection { reason, since: at_noon() }),
+        },
+        JobSpec::PruneDatastore { request, .. } => {
+            JobResult::Pruned { prune: PruneSummary { dry_run: request.dry_run, ..PruneSummary::default() } }
+        }
+        JobSpec::VerifyDatastore { request, .. } => {
+            JobResult::Verified { verify: VerifySummary { request: request.clone(), ..VerifySummary::default() } }
+        }
+        JobSpec::CopyPoints { .. } => JobResult::Copied { copy: CopySummary::default() },
         JobSpec::Recover { .. } => JobResult::Recovered { undone: Vec::new(), points: Vec::new() },
     }
 }
@@ -88,12 +100,18 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         kind: PointKind::Vm,
         vm_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
         vm_name: vm.to_owned(),
-        taken_at: "2026-11-24T12:00:00Z".parse().unwrap(),
+        taken_at: at_noon(),
         size_bytes: 1 << 30,
         new_bytes: 1 << 20,
         stored_bytes: 1 << 19,
         disks: ["0", "3"].map(disk).to_vec(),
+        protection: None,
+        damage: None,
     }
+}
+
+pub(crate) fn at_noon() -> jiff::Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
 }
 
 fn disk(position: &str) -> PointDisk {

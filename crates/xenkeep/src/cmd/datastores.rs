@@ -6,12 +6,16 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, NewDatastore, RecoverySheet};
+use xenkeep_api::{Datastore, LastPrune, LastVerify, NewDatastore, RecoverySheet};
 
-use super::Context;
+use super::{
+    Context,
+    upkeep::{Copy, Prune, Verify},
+};
 use crate::{
     Exit,
     output::{Column, details, table},
+    progress::word,
     report::Usage,
     units,
 };
@@ -23,6 +27,9 @@ pub(crate) enum Datastores {
     List(List),
     Show(Show),
     RecoverySheet(Sheet),
+    Prune(Prune),
+    Verify(Verify),
+    Copy(Copy),
 }
 
 const CREATE_NOTES: &str = "\
@@ -79,6 +86,9 @@ impl Datastores {
             Self::List(List {}) => list(context).await,
             Self::Show(Show { name }) => show(context, &name).await,
             Self::RecoverySheet(sheet) => sheet.run(context).await,
+            Self::Prune(prune) => prune.run(context).await,
+            Self::Verify(verify) => verify.run(context).await,
+            Self::Copy(copy) => copy.run(context).await,
         }
     }
 }
@@ -112,9 +122,44 @@ fn listing(datastores: &[Datastore]) -> String {
     if datastores.is_empty() {
         return "no datastores yet: create one with `xenkeep datastore create`".to_owned();
     }
-    let columns = [Column::Text("NAME"), Column::Text("PATH"), Column::Text("CREATED")];
-    let rows = datastores.iter().map(|one| [one.name.clone(), one.path.clone(), units::time(one.created_at)]);
+    let columns = [
+        Column::Text("NAME"),
+        Column::Text("PATH"),
+        Column::Number("POINTS"),
+        Column::Number("USED"),
+        Column::Text("VERIFIED"),
+        Column::Text("OUTCOME"),
+    ];
+    let rows = datastores.iter().map(|one| {
+        let state = &one.state;
+        let last = [&state.verified_full, &state.verified_quick].into_iter().flatten().max_by_key(|last| last.at);
+        [
+            one.name.clone(),
+            one.path.clone(),
+            state.points.to_string(),
+            state.stored_bytes.map(units::size).unwrap_or_default(),
+            last.map(|last| units::time(last.at)).unwrap_or_default(),
+            last.map(|last| format!("{}: {}", word(&last.request.depth), outcome(last))).unwrap_or_default(),
+        ]
+    });
     table(columns, rows)
+}
+
+fn outcome(last: &LastVerify) -> String {
+    match (last.damaged_files, last.touched_points) {
+        (0, 0) => "good".to_owned(),
+        (files, 0) => format!("{files} files damaged, no point touched"),
+        (files, points) => format!("{files} files damaged, {points} points touched"),
+    }
+}
+
+fn last_verify(last: &LastVerify) -> String {
+    let part = if last.request.is_whole() { "" } else { " (a part)" };
+    format!("{}: {}{part}", units::time(last.at), outcome(last))
+}
+
+fn last_prune(last: &LastPrune) -> String {
+    format!("{}: {} freed", units::time(last.at), units::size(last.deleted_bytes))
 }
 
 async fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
@@ -124,12 +169,19 @@ async fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
 }
 
 fn shown(datastore: &Datastore) -> String {
+    let state = &datastore.state;
     details([
         ("name", datastore.name.clone()),
         ("id", datastore.id.to_string()),
         ("path", datastore.path.clone()),
         ("repository", datastore.repository_id.clone()),
         ("created", units::time(datastore.created_at)),
+        ("points", state.points.to_string()),
+        ("used", state.stored_bytes.map(units::size).unwrap_or_default()),
+        ("verified quick", state.verified_quick.as_ref().map(last_verify).unwrap_or_default()),
+        ("verified full", state.verified_full.as_ref().map(last_verify).unwrap_or_default()),
+        ("pruned", state.pruned.as_ref().map(last_prune).unwrap_or_default()),
+        ("reclaimable", state.pruned.as_ref().map(|last| units::size(last.reclaimable_bytes)).unwrap_or_default()),
     ])
 }
 
@@ -181,3 +233,6 @@ disk, byte by byte:
         password = password.expose(),
     )
 }
+
+#[cfg(test)]
+mod tests;

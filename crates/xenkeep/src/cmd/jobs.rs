@@ -6,7 +6,7 @@ use xenkeep_api::{
     http::{ApiClient, JobFilter},
 };
 
-use super::{Context, backups, restores};
+use super::{Context, backups, forget, restores, upkeep};
 use crate::{
     Exit,
     follow::{OnInterrupt, follow},
@@ -105,6 +105,11 @@ enum KindArg {
     Backup,
     Restore,
     Export,
+    ForgetPoints,
+    ProtectPoint,
+    PruneDatastore,
+    VerifyDatastore,
+    CopyPoints,
     Recover,
 }
 
@@ -117,6 +122,11 @@ impl From<KindArg> for JobKind {
             KindArg::Backup => Self::Backup,
             KindArg::Restore => Self::Restore,
             KindArg::Export => Self::Export,
+            KindArg::ForgetPoints => Self::ForgetPoints,
+            KindArg::ProtectPoint => Self::ProtectPoint,
+            KindArg::PruneDatastore => Self::PruneDatastore,
+            KindArg::VerifyDatastore => Self::VerifyDatastore,
+            KindArg::CopyPoints => Self::CopyPoints,
             KindArg::Recover => Self::Recover,
         }
     }
@@ -184,16 +194,63 @@ pub(super) async fn see_through(
     ended(context.console, &job)
 }
 
+/// Follows several jobs to their ends, one after the other.
+pub(super) async fn see_all_through(context: &Context, api: &ApiClient, jobs: Vec<Job>) -> anyhow::Result<Vec<Job>> {
+    let mut ended = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        ended.push(follow(api, job, &mut View::fitting(context.console), OnInterrupt::Cancel).await?);
+    }
+    Ok(ended)
+}
+
+/// Tells people how several jobs ended; exits as the worst of them did.
+pub(super) fn all_ended(console: Console, jobs: &[Job]) -> anyhow::Result<Exit> {
+    let mut exit = Exit::Success;
+    let mut failures = Vec::new();
+    for job in jobs {
+        if !console.is_json() {
+            tell(console, job)?;
+        }
+        if !job.state.is_good() {
+            failures.push(failure(job));
+        } else if job.state == JobState::Warning {
+            exit = Exit::Warning;
+        }
+    }
+    let Some(last) = failures.pop() else { return Ok(exit) };
+    for failure in failures {
+        console.note(&format!("error: {}", one_line(&failure.message)));
+    }
+    Err(last.into())
+}
+
+/// What a job has done, and its warnings. One that ended badly tells what it did before, if it says so.
+fn tell(console: Console, job: &Job) -> anyhow::Result<()> {
+    let text = summary(job);
+    if job.state.is_good() {
+        console.print(&text.unwrap_or_else(|| format!("{}: {}", describe(job), word(&job.state))))?;
+    } else if let Some(text) = text {
+        console.print(&text)?;
+    }
+    for warning in &job.warnings {
+        console.note(&warning_text(warning));
+    }
+    Ok(())
+}
+
+fn summary(job: &Job) -> Option<String> {
+    backups::summary(job)
+        .or_else(|| restores::summary(job))
+        .or_else(|| forget::summary(job))
+        .or_else(|| upkeep::summary(job))
+}
+
 /// Tells how a job ended: its result on stdout, warnings and the reason of a failure on stderr.
 pub(super) fn ended(console: Console, job: &Job) -> anyhow::Result<Exit> {
     if console.is_json() {
         console.result(job, String::new)?;
-    } else if job.state.is_good() {
-        let text = backups::summary(job).or_else(|| restores::summary(job));
-        console.print(&text.unwrap_or_else(|| format!("{}: {}", describe(job), word(&job.state))))?;
-    }
-    for warning in &job.warnings {
-        console.note(&warning_text(warning));
+    } else {
+        tell(console, job)?;
     }
     if job.state.is_good() { Ok(Exit::of(job)) } else { Err(failure(job).into()) }
 }
@@ -304,6 +361,18 @@ fn result(result: &JobResult) -> String {
         JobResult::Point { point } => format!("point {}", point.id),
         JobResult::Vm { vm } => format!("VM {} ({})", vm.name, vm.uuid),
         JobResult::Export { bytes, sha256 } => format!("{bytes} bytes, SHA-256 {sha256}"),
+        JobResult::Forgotten { points } => format!("{} points removed", points.len()),
+        JobResult::Protection { point, protection } => match protection {
+            Some(protection) => format!("point {point} is protected: {}", protection.reason),
+            None => format!("point {point} is not protected"),
+        },
+        JobResult::Pruned { prune } => {
+            format!("{} deleted, {} marked", units::size(prune.deleted.bytes), units::size(prune.marked.bytes))
+        }
+        JobResult::Verified { verify } => {
+            format!("{} damaged files, {} points touched", verify.files.len(), verify.touched.len())
+        }
+        JobResult::Copied { copy } => format!("{} points copied", copy.points.len()),
         JobResult::Recovered { undone, points } => {
             format!("{} things undone on the pool, {} points found", undone.len(), points.len())
         }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, DatastoreId, Point, PointFilter};
+use xenkeep_api::{Datastore, DatastoreId, Point, PointDamage, PointFilter, ProtectRequest};
 
-use super::{Context, backups::short};
+use super::{Context, backups::short, forget::Forget, upkeep::lost};
 use crate::{
     Exit,
-    output::{Column, details, table},
+    output::{Column, details, one_line, table},
     progress::word,
     units,
 };
@@ -18,6 +18,9 @@ use crate::{
 pub(crate) enum Points {
     List(List),
     Show(Show),
+    Forget(Forget),
+    Protect(Protect),
+    Unprotect(Unprotect),
 }
 
 /// List restore points, newest first.
@@ -41,6 +44,23 @@ pub(crate) struct Show {
     id: String,
 }
 
+/// Protect a restore point: nothing removes it, by hand or by a policy, until that is lifted.
+#[derive(Debug, Args)]
+pub(crate) struct Protect {
+    /// Id of the point, or as much of it as is unique.
+    id: String,
+    /// Why, for whoever wants to remove it.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Lift the protection of a restore point.
+#[derive(Debug, Args)]
+pub(crate) struct Unprotect {
+    /// Id of the point, or as much of it as is unique.
+    id: String,
+}
+
 impl Points {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
@@ -55,18 +75,27 @@ impl Points {
                 let datastores = if context.console.is_json() { Vec::new() } else { api.datastores().await? };
                 context.console.result(&point, || shown(&point, &names(&datastores)))?;
             }
+            Self::Forget(forget) => return forget.run(context).await,
+            Self::Protect(Protect { id, reason }) => {
+                let point = api.protect_point(&id, &ProtectRequest { reason }).await?;
+                context.console.result(&point, || protected(&point))?;
+            }
+            Self::Unprotect(Unprotect { id }) => {
+                let point = api.unprotect_point(&id).await?;
+                context.console.result(&point, || protected(&point))?;
+            }
         }
         Ok(Exit::Success)
     }
 }
 
-type Names = HashMap<DatastoreId, String>;
+pub(super) type Names = HashMap<DatastoreId, String>;
 
-fn names(datastores: &[Datastore]) -> Names {
+pub(super) fn names(datastores: &[Datastore]) -> Names {
     datastores.iter().map(|one| (one.id, one.name.clone())).collect()
 }
 
-fn name_of(id: DatastoreId, names: &Names) -> String {
+pub(super) fn name_of(id: DatastoreId, names: &Names) -> String {
     names.get(&id).cloned().unwrap_or_else(|| id.to_string())
 }
 
@@ -84,6 +113,7 @@ fn listing(points: &[Point], names: &Names) -> String {
         Column::Number("NEW"),
         Column::Number("STORED"),
         Column::Text("DATASTORE"),
+        Column::Text("NOTE"),
     ];
     let rows = points.iter().map(|point| {
         [
@@ -96,9 +126,28 @@ fn listing(points: &[Point], names: &Names) -> String {
             units::size(point.new_bytes),
             units::size(point.stored_bytes),
             name_of(point.datastore, names),
+            note(point),
         ]
     });
     table(columns, rows)
+}
+
+/// What is out of the ordinary about a point.
+fn note(point: &Point) -> String {
+    let words = [(point.damage.is_some(), "damaged"), (point.protection.is_some(), "protected")];
+    words.iter().filter(|(holds, _)| *holds).map(|(_, word)| *word).collect::<Vec<_>>().join(", ")
+}
+
+fn protected(point: &Point) -> String {
+    match &point.protection {
+        Some(protection) => format!("point {} is protected: {}", short(&point.id), one_line(&protection.reason)),
+        None => format!("point {} is not protected any more", short(&point.id)),
+    }
+}
+
+fn damaged(damage: &PointDamage) -> String {
+    let lost = lost(damage.whole, &damage.disks, &damage.files);
+    format!("{lost} (found {} by a {} verification)", units::time(damage.found_at), word(&damage.depth))
 }
 
 fn shown(point: &Point, names: &Names) -> String {
@@ -114,6 +163,8 @@ fn shown(point: &Point, names: &Names) -> String {
         ("new", units::size(point.new_bytes)),
         ("stored", units::size(point.stored_bytes)),
         ("job", point.job.to_string()),
+        ("protected", point.protection.as_ref().map(|protection| protection.reason.clone()).unwrap_or_default()),
+        ("damaged", point.damage.as_ref().map(damaged).unwrap_or_default()),
     ]);
     let columns = [
         Column::Text("DISK"),

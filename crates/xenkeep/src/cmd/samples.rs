@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use xenkeep_api::{
-    Client, ClientId, Datastore, DatastoreId, DiskProgress, Job, JobId, JobResult, JobSpec, JobState, Point, PointDisk,
-    PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
+    Client, ClientId, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult, JobSpec, JobState,
+    Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
 };
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -63,6 +63,7 @@ pub(crate) fn datastore() -> Datastore {
         path: "/backup/store".into(),
         repository_id: "c0ffee".into(),
         created_at: at(0),
+        state: DatastoreState::default(),
     }
 }
 
@@ -89,6 +90,8 @@ pub(crate) fn point() -> Point {
         new_bytes: 5 * GIB,
         stored_bytes: 2 * GIB,
         disks: vec![disk("0", 4 * GIB), disk("1", 12 * GIB)],
+        protection: None,
+        damage: None,
     }
 }
 

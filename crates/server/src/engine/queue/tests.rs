@@ -7,6 +7,8 @@ fn entry(kind: JobKind, client: Option<ClientId>, vm_key: Option<&str>) -> Queue
         id: JobId::random(),
         kind,
         client,
+        datastore: None,
+        target: None,
         vm_key: vm_key.map(str::to_owned),
         not_before: Timestamp::UNIX_EPOCH,
     }
@@ -81,7 +83,7 @@ fn short_jobs_wait_for_nothing() {
     let pool = ClientId::random();
     let mut running: Vec<_> = (0..9).map(|n| backup(pool, &format!("name:{n}"))).collect();
     running.push(entry(JobKind::Recover, Some(pool), None));
-    for kind in [JobKind::CheckClient, JobKind::ListVms, JobKind::CreateDatastore] {
+    for kind in [JobKind::CheckClient, JobKind::ListVms, JobKind::CreateDatastore, JobKind::ForgetPoints] {
         assert_eq!(next(&[backup(pool, "name:x"), entry(kind, Some(pool), None)], &running), Some(1));
     }
 }
@@ -129,4 +131,32 @@ fn the_key_of_a_vm_survives_being_stored() {
     }
     let key = VmKey::of(&spec("1B0E1A6C-9F0B-4C6C-8C53-2C1A63F1A000"), None).unwrap();
     assert_eq!(key.text(), "uuid:1b0e1a6c-9f0b-4c6c-8c53-2c1a63f1a000");
+}
+
+#[test]
+fn upkeep_takes_its_turn_and_leaves_room() {
+    let pool = ClientId::random();
+    let of = |kind, datastore: DatastoreId| QueueEntry { datastore: Some(datastore), ..entry(kind, None, None) };
+    let (a, b, c) = (DatastoreId::random(), DatastoreId::random(), DatastoreId::random());
+    let (prune, verify) = (JobKind::PruneDatastore, JobKind::VerifyDatastore);
+    // In order of arrival with the others.
+    assert_eq!(next(&[of(prune, a), backup(pool, "name:x")], &[]), Some(0));
+    // Not two of a kind on one datastore; one of each is fine.
+    assert_eq!(next(&[of(prune, a), backup(pool, "name:x")], &[of(prune, a)]), Some(1));
+    assert_eq!(next(&[of(prune, a)], &[of(verify, a)]), Some(0));
+    // Two at once; and they count among all.
+    assert_eq!(next(&[of(prune, c)], &[of(prune, a), of(verify, b)]), None);
+    let full: Vec<_> = (0..5).map(|n| backup(ClientId::random(), &format!("name:{n}"))).collect();
+    assert_eq!(next(&[backup(pool, "name:x")], &[full, vec![of(verify, a)]].concat()), None);
+}
+
+#[test]
+fn two_copies_into_one_datastore_take_turns() {
+    let copy = |from: DatastoreId, to: DatastoreId| QueueEntry {
+        datastore: Some(from),
+        target: Some(to),
+        ..entry(JobKind::CopyPoints, None, None)
+    };
+    let (a, b, c) = (DatastoreId::random(), DatastoreId::random(), DatastoreId::random());
+    assert_eq!(next(&[copy(a, c), copy(b, a)], &[copy(b, c)]), Some(1));
 }

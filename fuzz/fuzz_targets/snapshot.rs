@@ -1,0 +1,5 @@
+//! A snapshot file.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| xenkeep_repo::fuzzing::snapshot(input));
