@@ -75,6 +75,11 @@ impl Packs {
         self.packs.iter().filter(|pack| pack.named == 0).count()
     }
 
+    /// Names of all index files that are known.
+    pub(super) fn file_names(&self) -> IdSet {
+        self.files.keys().copied().collect()
+    }
+
     pub(super) fn files(&self) -> usize {
         self.files.len()
     }

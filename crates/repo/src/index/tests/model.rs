@@ -179,7 +179,7 @@ fn do_harm(dir: &Path, number: usize, harm: Harm) {
 #[test]
 fn it_does_what_a_simple_one_would_do() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), 1..40);
     let run = TestRunner::new(config).run(&steps, |steps| {
         runtime.block_on(async {
