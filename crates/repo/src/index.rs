@@ -23,7 +23,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
-use crate::store::{Name, Store};
+use crate::store::{self, Name, Store};
 use crate::{Error, Result, sealed, work};
 
 mod cache;
@@ -42,7 +42,7 @@ mod tests;
 
 pub(crate) use file::IndexFile;
 use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
-pub(crate) use ids::{IdMap, IdSet};
+pub(crate) use ids::{IdHasher, IdMap, IdSet};
 use keeper::{Keeper, Limits, Merging};
 use tables::{BrokenRun, Tables, Wanted};
 
@@ -77,7 +77,7 @@ pub(crate) struct Index {
 /// Index files that are read at once.
 const LOADS_IN_FLIGHT: usize = 4;
 
-/// How often the list is read again because it changes, or because a file of it has vanished before it was read.
+/// How often the list is read again because a file of it has vanished before it was read.
 const MAX_LISTINGS: usize = 5;
 
 impl Index {
@@ -150,7 +150,7 @@ impl Index {
 
     async fn take_in_once(&self, tables: &Arc<RwLock<Tables>>, keeper: &mut Keeper) -> Result<()> {
         let known = tables.read().expect("no panic while held").packs.file_names();
-        let listed = self.list(known).await?;
+        let listed = self.list(&known).await?;
         let (new, vanished) = tables.read().expect("no panic while held").packs.compare(&listed);
         // New ones first: what was only moved from one file to another is there all the time.
         let mut files = self.files(new);
@@ -166,17 +166,11 @@ impl Index {
         keeper.write(tables, Merging::Tidy).await
     }
 
-    /// The index files that are there. A list that is read while one file is replaced by another may miss both; two
-    /// that are equal don't. The first one may be known from before.
-    async fn list(&self, mut last: IdSet) -> Result<IdSet> {
-        for _ in 0..MAX_LISTINGS {
-            let listed = self.store.list(Name::Index).await?.into_iter().map(|(id, _)| id).collect();
-            if listed == last {
-                break;
-            }
-            last = listed;
-        }
-        Ok(last)
+    /// The index files that are there; if they are those that are known, one look is enough.
+    async fn list(&self, known: &IdSet) -> Result<IdSet> {
+        let names = |listed: Vec<(Id, u64)>| listed.into_iter().map(|(id, _)| id).collect();
+        let listed: IdSet = names(self.store.list(Name::Index).await?);
+        if listed == *known { Ok(listed) } else { store::list_settled(&*self.store, Name::Index).await.map(names) }
     }
 
     /// Reads index files, several at once, in any order.
@@ -198,7 +192,7 @@ impl Index {
     /// Reads all index files that are there now, and shows each pack with the index file that names it. Memory does not
     /// grow with their number. A pack may come more than once; the order is any. Stops at the first error.
     pub(crate) async fn for_each_pack(&self, mut visit: impl FnMut(&Id, PackEntries) -> Result<()>) -> Result<()> {
-        let listed = self.list(IdSet::default()).await?;
+        let listed = self.list(&IdSet::default()).await?;
         let mut files = self.files(listed.into_iter().collect());
         while let Some((file, packs)) = files.try_next().await? {
             packs.into_iter().try_for_each(|pack| visit(&file, pack))?;

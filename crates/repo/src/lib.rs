@@ -56,6 +56,8 @@ mod machine;
 mod pack;
 mod point;
 mod polynomial;
+mod protect;
+mod prune;
 mod read;
 mod repo;
 mod sealed;
@@ -65,6 +67,8 @@ mod store;
 #[doc(hidden)]
 pub mod synthetic;
 mod tree;
+#[allow(dead_code, reason = "about to be used")]
+mod walk;
 mod work;
 mod write;
 
@@ -74,6 +78,10 @@ pub use id::SnapshotId;
 pub use keyfile::Kdf;
 pub use location::{Location, S3Location};
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
+pub use protect::Protection;
+pub use prune::{
+    PackClass, PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why,
+};
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
 pub use write::{DiskSink, DiskTree, PointWriter};
