@@ -18,7 +18,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock, RwLockWriteGuard};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::crypto::Key;
 use crate::id::Id;
@@ -72,7 +73,14 @@ pub(crate) struct Index {
     keeper: tokio::sync::Mutex<Keeper>,
     /// A run could not be read: all is to be made anew.
     broken: AtomicBool,
+    /// An index file takes ten times its size while it is unpacked: one at a time.
+    unpacking: tokio::sync::Mutex<()>,
 }
+
+/// Index files as they are read.
+type Files<'a> = BoxStream<'a, Result<(Id, Vec<PackEntries>)>>;
+/// A way to read them.
+type Read = &'static (dyn for<'a> Fn(&'a Index, Vec<Id>) -> Files<'a> + Sync);
 
 /// Index files that are read at once.
 const LOADS_IN_FLIGHT: usize = 4;
@@ -94,7 +102,14 @@ impl Index {
 
     fn with_limits(store: Arc<dyn Store>, key: Arc<Key>, dir: Option<PathBuf>, limits: Limits) -> Self {
         let keeper = tokio::sync::Mutex::new(Keeper::new(dir, limits));
-        Index { store, key, tables: Arc::default(), keeper, broken: AtomicBool::new(false) }
+        Index {
+            store,
+            key,
+            tables: Arc::default(),
+            keeper,
+            broken: AtomicBool::new(false),
+            unpacking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Is there a copy of this blob? Quick enough for the way of every chunk, but it may read a page of a file: hold no
@@ -123,37 +138,46 @@ impl Index {
 
     /// Takes in what others have written since, and lets go of what vanished.
     pub(crate) async fn refresh(&self) -> Result<()> {
+        self.refresh_from(&Index::files).await
+    }
+
+    /// The same, but goes on where index files are damaged: what they name is not found then.
+    pub(crate) async fn refresh_readable(&self) -> Result<()> {
+        self.refresh_from(&Index::readable_files).await
+    }
+
+    async fn refresh_from(&self, read: Read) -> Result<()> {
         let mut keeper = self.keeper.lock().await;
         if let Some(tables) = keeper.open().await? {
             *change(&self.tables) = tables;
         }
         if !self.broken.load(Ordering::Relaxed) {
-            return self.take_in(&self.tables, &mut keeper).await;
+            return self.take_in(&self.tables, &mut keeper, read).await;
         }
         keeper.clear().await?;
         let fresh = Arc::default();
-        self.take_in(&fresh, &mut keeper).await?;
+        self.take_in(&fresh, &mut keeper, read).await?;
         *change(&self.tables) = mem::take(&mut *change(&fresh));
         self.broken.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn take_in(&self, tables: &Arc<RwLock<Tables>>, keeper: &mut Keeper) -> Result<()> {
+    async fn take_in(&self, tables: &Arc<RwLock<Tables>>, keeper: &mut Keeper, read: Read) -> Result<()> {
         for _ in 1..MAX_LISTINGS {
-            match self.take_in_once(tables, keeper).await {
+            match self.take_in_once(tables, keeper, read).await {
                 Err(Error::NotFound { .. }) => {} // a prune replaces index files while we read them
                 done => return done,
             }
         }
-        self.take_in_once(tables, keeper).await
+        self.take_in_once(tables, keeper, read).await
     }
 
-    async fn take_in_once(&self, tables: &Arc<RwLock<Tables>>, keeper: &mut Keeper) -> Result<()> {
+    async fn take_in_once(&self, tables: &Arc<RwLock<Tables>>, keeper: &mut Keeper, read: Read) -> Result<()> {
         let known = tables.read().expect("no panic while held").packs.file_names();
         let listed = self.list(&known).await?;
         let (new, vanished) = tables.read().expect("no panic while held").packs.compare(&listed);
         // New ones first: what was only moved from one file to another is there all the time.
-        let mut files = self.files(new);
+        let mut files = read(self, new);
         while let Some((id, packs)) = files.try_next().await? {
             change(tables).add(id, &packs);
             drop(packs);
@@ -174,14 +198,23 @@ impl Index {
     }
 
     /// Reads index files, several at once, in any order.
-    fn files(&self, ids: Vec<Id>) -> impl stream::Stream<Item = Result<(Id, Vec<PackEntries>)>> + Unpin + '_ {
+    fn files(&self, ids: Vec<Id>) -> Files<'_> {
         stream::iter(ids).map(|id| self.load_file(id)).buffer_unordered(LOADS_IN_FLIGHT).boxed()
     }
 
-    async fn load_file(&self, id: Id) -> Result<(Id, Vec<PackEntries>)> {
+    fn readable_files(&self, ids: Vec<Id>) -> Files<'_> {
+        let is_readable = |file: &Result<_>| {
+            let damaged = matches!(file, Err(Error::Damaged { .. }));
+            async move { !damaged }
+        };
+        self.files(ids).filter(is_readable).boxed()
+    }
+
+    pub(crate) async fn load_file(&self, id: Id) -> Result<(Id, Vec<PackEntries>)> {
         let name = Name::Index(id);
         let content = self.store.get(name, MAX_FILE_BYTES).await?;
         let key = self.key.clone();
+        let _one = self.unpacking.lock().await;
         let packs = work::run(move || {
             let file: IndexFile = sealed::open(&key, name, &content, MAX_JSON_BYTES)?;
             file.check().map_err(|why| Error::damaged(name.to_string(), why))

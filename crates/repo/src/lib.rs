@@ -41,8 +41,10 @@
 mod blob;
 mod cache;
 mod config;
+mod copy;
 mod counters;
 mod crypto;
+mod damage;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -59,6 +61,7 @@ mod polynomial;
 mod protect;
 mod prune;
 mod read;
+mod relocate;
 mod repo;
 mod sealed;
 mod session;
@@ -67,11 +70,13 @@ mod store;
 #[doc(hidden)]
 pub mod synthetic;
 mod tree;
+mod verify;
 #[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;
 
+pub use copy::{Copier, CopyOptions, CopyReport};
 pub use counters::Counters;
 pub use error::{Error, Result};
 pub use id::SnapshotId;
@@ -84,4 +89,7 @@ pub use prune::{
 };
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
+pub use verify::{
+    AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
+};
 pub use write::{DiskSink, DiskTree, PointWriter};

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::blob::Blobs;
 use crate::config::Config;
 use crate::crypto::Key;
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::{Index, PackEntries};
 use crate::keyfile::{self, Kdf};
@@ -81,7 +82,8 @@ pub(crate) struct Opened {
     id: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<Key>,
-    index: Arc<Index>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) damage: Arc<KnownDamage>,
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
     session: tokio::sync::Mutex<Weak<Session>>,
@@ -98,17 +100,19 @@ impl Opened {
         let key = Arc::new(key);
         let index_dir = cache_dir.map(|dir| dir.join(config.id.to_string()));
         let index = Arc::new(Index::with_dir(store.clone(), key.clone(), index_dir));
+        let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
             location,
             findings: Vec::new(),
             id: config.id.to_string(),
-            blobs: Blobs::new(store.clone(), key.clone(), index.clone()),
+            blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
             store,
             key,
             index,
+            damage,
         }
     }
 
@@ -126,7 +130,7 @@ impl Opened {
     }
 
     /// The running session, or a new one, with an index that is up to date.
-    async fn session(&self) -> Result<Arc<Session>> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut current = self.session.lock().await;
         let running = current.upgrade().filter(|session| session.check().is_ok());
         let session = match running {
@@ -136,9 +140,15 @@ impl Opened {
                 self.new_session(Some(lock))
             }
         };
-        self.index.refresh().await?;
+        self.refresh().await?;
         *current = Arc::downgrade(&session);
         Ok(session)
+    }
+
+    /// Takes in what others have written.
+    async fn refresh(&self) -> Result<()> {
+        self.damage.refresh().await?;
+        self.index.refresh().await
     }
 
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
@@ -146,7 +156,7 @@ impl Opened {
         match self.session().await {
             Err(Error::Full { .. } | Error::Io { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
-                self.index.refresh().await?;
+                self.refresh().await?;
                 Ok(self.new_session(None))
             }
             session => session,
@@ -154,7 +164,7 @@ impl Opened {
     }
 
     fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
-        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), lock)
+        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone(), lock)
     }
 
     pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {

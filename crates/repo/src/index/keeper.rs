@@ -28,9 +28,12 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { recent_blobs: 100_000, recent_files: 64, loading_blobs: 400_000, loading_runs: 64, dead_packs: 4096 }
+        Limits { recent_blobs: 100_000, recent_files: 64, loading_blobs: 200_000, loading_runs: 64, dead_packs: 4096 }
     }
 }
+
+/// While many index files are loaded, the state is written after so many runs.
+const SAVED_RUNS: usize = 16;
 
 /// Has the directory on disk. Without one, all stays in memory.
 pub(super) struct Keeper {
@@ -135,7 +138,7 @@ impl Keeper {
         let (tables, limits) = (tables.clone(), self.limits);
         match work::block(move || write(&cache, &tables, merging, all, limits)).await? {
             Ok(saved_files) => {
-                self.saved_files = saved_files;
+                self.saved_files = saved_files.unwrap_or(self.saved_files);
                 self.not_before = 0;
             }
             Err(error) => {
@@ -161,8 +164,14 @@ fn first_untidy(runs: &[Arc<Run>], new_records: u64) -> usize {
     first
 }
 
-/// Number of index files whose packs are on disk now.
-fn write(cache: &Cache, tables: &RwLock<Tables>, merging: Merging, all: bool, limits: Limits) -> io::Result<usize> {
+/// Writes what is in memory. Gives the number of index files whose packs are in the state on disk now, if that was written.
+fn write(
+    cache: &Cache,
+    tables: &RwLock<Tables>,
+    merging: Merging,
+    all: bool,
+    limits: Limits,
+) -> io::Result<Option<usize>> {
     let (recent, runs, renumbered) = {
         let tables = tables.read().expect("no panic while held");
         (tables.recent.sorted(), tables.runs.clone(), all.then(|| tables.packs.without_dead()))
@@ -176,16 +185,14 @@ fn write(cache: &Cache, tables: &RwLock<Tables>, merging: Merging, all: bool, li
     let merged = merge(&cache.new_run(), recent, &runs[first..], numbers)?;
     let kept: Vec<_> = runs[..first].iter().cloned().chain(merged.map(Arc::new)).collect();
     let packs = renumbered.map(|(packs, _)| packs);
-    let files = {
+    // The state is large: while more is to follow, it is written now and then.
+    let saved = merging == Merging::Tidy || first < runs.len() || kept.len().is_multiple_of(SAVED_RUNS);
+    let files = saved.then(|| {
         let tables = tables.read().expect("no panic while held");
         let packs = packs.as_ref().unwrap_or(&tables.packs);
-        let saved = cache.save(packs, &kept);
-        if saved.is_err() {
-            cache.sweep_runs(&runs);
-        }
-        saved?;
-        packs.files()
-    };
+        cache.save(packs, &kept).inspect_err(|_| cache.sweep_runs(&runs)).map(|()| packs.files())
+    });
+    let files = files.transpose()?;
     {
         let mut tables = tables.write().expect("no panic while held");
         tables.runs = kept.clone();
@@ -194,6 +201,8 @@ fn write(cache: &Cache, tables: &RwLock<Tables>, merging: Merging, all: bool, li
             tables.packs = packs;
         }
     }
-    cache.sweep_runs(&kept);
+    if saved {
+        cache.sweep_runs(&kept);
+    }
     Ok(files)
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod copy;
 mod damage;
 mod disks;
 mod full;
@@ -9,3 +10,4 @@ mod judge;
 mod killed;
 mod store;
 mod together;
+mod verify;
