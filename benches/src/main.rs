@@ -4,6 +4,7 @@
 //! say more. All contestants take turns, medians count, and the memory of each is watched.
 
 mod disk;
+mod index;
 mod measure;
 mod path;
 mod pipeline;
@@ -38,6 +39,9 @@ struct Arguments {
     /// Size of the disk that is made, in GiB.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     size_gib: u64,
+    /// Chunks in the index of part `index`: 10 TiB of them.
+    #[arg(long, default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    index_chunks: u64,
     /// What to measure.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Pipeline, Part::Restore, Part::Path])]
     parts: Vec<Part>,
@@ -51,6 +55,8 @@ enum Part {
     Restore,
     /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
+    /// The index of a large repository. Needs no disk.
+    Index,
 }
 
 /// What this program does besides: mostly in processes of its own, so that their memory can be watched.
@@ -64,6 +70,12 @@ enum Role {
     /// Writes a raw disk into a repository.
     #[command(hide = true)]
     Write { disk: PathBuf, repo: PathBuf },
+    /// A step of measuring an index.
+    #[command(hide = true)]
+    Index {
+        #[command(subcommand)]
+        step: index::Step,
+    },
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
     Restore { repo: PathBuf, to: PathBuf },
@@ -76,6 +88,7 @@ fn main() -> Result<()> {
         Some(Role::Create { repo }) => run(pipeline::create(repo)),
         Some(Role::Write { disk, repo }) => run(pipeline::write(disk, repo)),
         Some(Role::Restore { repo, to }) => run(restore::restore(repo, to)),
+        Some(Role::Index { step }) => run(index::run(step)),
         None => bench(&arguments),
     }
 }
@@ -91,6 +104,12 @@ fn bench(arguments: &Arguments) -> Result<()> {
     }
     .context("cannot make a scratch directory")?;
     let scratch = scratch.path();
+    if arguments.parts.contains(&Part::Index) {
+        index::measure(scratch, arguments.index_chunks)?;
+        if arguments.parts.len() == 1 {
+            return Ok(());
+        }
+    }
     let disk = match &arguments.disk {
         Some(disk) => disk.clone(),
         None => disk::make(scratch, arguments.size_gib << 30)?,
