@@ -257,6 +257,20 @@ impl Repo {
         &self.0.id
     }
 
+    /// Is it still there? A share may have been unmounted since it was opened, or another one mounted in its place.
+    pub async fn check_presence(&self) -> Result<()> {
+        let gone = |why: &str| Error::NotARepository { location: self.0.location.to_string(), why: why.to_owned() };
+        let config = self.0.store.get(Name::Config, sealed::SMALL_FILE_BYTES).await.map_err(|error| match error {
+            Error::NotFound { .. } => gone("its file `config` is gone"),
+            other => other,
+        })?;
+        let config = sealed::open::<Config>(&self.0.key, Name::Config, &config, sealed::SMALL_FILE_BYTES);
+        match config {
+            Ok(config) if config.id.to_string() == self.0.id => Ok(()),
+            _ => Err(gone("another repository is there now")),
+        }
+    }
+
     /// Where it lies.
     #[must_use]
     pub fn location(&self) -> &Location {
