@@ -218,7 +218,7 @@ fn sheet_text(sheet: &RecoverySheet) -> String {
             let ca = s3
                 .ca_certificate
                 .as_ref()
-                .map_or("", |_| "\ncertificate of its authority: give it to restic with --cacert\n");
+                .map_or("", |_| "\ncertificate of its authority: give it to restic with --cacert");
             let about = format!(
                 "\naccess key  {} (its secret is not written here: whoever runs the S3 server has it, or makes a new one){ca}",
                 s3.access_key_id
