@@ -13,7 +13,7 @@ use crate::tree::Tree;
 use crate::{Error, Result, work};
 
 /// Directories of ours are small; those of restic may hold a million files, but we need not read such.
-const MAX_TREE_BYTES: u32 = 64 << 20;
+pub(crate) const MAX_TREE_BYTES: u32 = 64 << 20;
 
 /// What can be done about damage, in an error.
 const REMEDY: &str =
@@ -90,8 +90,12 @@ impl Blobs {
             return Err(location.damaged(&id, "it is too large for a directory"));
         }
         let json = self.blob(id, location).await?;
-        Tree::from_json(&json).map_err(|error| location.damaged(&id, &format!("it is no directory ({error})")))
+        parse_tree(&id, &location, &json)
     }
+}
+
+pub(crate) fn parse_tree(id: &Id, location: &Location, json: &[u8]) -> Result<Tree> {
+    Tree::from_json(json).map_err(|error| location.damaged(id, &format!("it is no directory ({error})")))
 }
 
 /// Does the index agree with the map of the disk on a chunk's length? If so, memory is bounded by the chunk size.

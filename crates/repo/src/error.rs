@@ -72,6 +72,12 @@ pub enum Error {
     /// Our lock has been lost, so that somebody else may have removed what we were about to use.
     #[error("the lock on the repository was lost")]
     LockLost,
+    /// The point is protected from removal.
+    #[error("the restore point is protected: {reason}")]
+    Protected {
+        /// What whoever protected it has said.
+        reason: String,
+    },
     /// There is no such point, file or disk.
     #[error("there is no {what}")]
     NotFound {

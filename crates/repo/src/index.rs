@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
-use crate::store::{Name, Store};
+use crate::store::{self, Name, Store};
 use crate::{Error, Result, sealed, work};
 
 mod file;
@@ -26,7 +26,7 @@ mod tests;
 
 pub(crate) use file::IndexFile;
 use file::{MAX_FILE_BYTES, MAX_JSON_BYTES};
-pub(crate) use ids::{IdMap, IdSet};
+pub(crate) use ids::{IdHasher, IdMap, IdSet};
 use packs::Packs;
 use recent::{Recent, Slot};
 
@@ -116,7 +116,8 @@ impl Index {
     }
 
     async fn take_in_changes(&self) -> Result<()> {
-        let listed: IdSet = self.store.list(Name::Index).await?.into_iter().map(|(id, _)| id).collect();
+        let listed = store::list_settled(&*self.store, Name::Index).await?;
+        let listed: IdSet = listed.into_iter().map(|(id, _)| id).collect();
         let (new, vanished) = self.read().packs.compare(&listed);
         // New ones first: what was only moved from one file to another is there all the time.
         let mut files = self.files(new);

@@ -56,6 +56,8 @@ mod machine;
 mod pack;
 mod point;
 mod polynomial;
+mod protect;
+mod prune;
 mod read;
 mod repo;
 mod sealed;
@@ -63,6 +65,8 @@ mod session;
 mod snapshot;
 mod store;
 mod tree;
+#[allow(dead_code, reason = "about to be used")]
+mod walk;
 mod work;
 mod write;
 
@@ -72,6 +76,10 @@ pub use id::SnapshotId;
 pub use keyfile::Kdf;
 pub use location::{Location, S3Location};
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
+pub use protect::Protection;
+pub use prune::{
+    PackClass, PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why,
+};
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
 pub use write::{DiskSink, DiskTree, PointWriter};

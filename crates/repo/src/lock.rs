@@ -1,56 +1,43 @@
 //! Our lock file, which keeps a foreign `restic prune` away, and which is kept away by one.
+//!
+//! restic knows shared and exclusive locks. Ours carry in addition which session holds them, and for what: so a prune of
+//! ours can tell who was there when it marked packs, and a session knows that the exclusive lock of a sweep is no
+//! reason to keep away.
+//!
+//! | beside …         | a foreign shared lock | a foreign exclusive one | our session | our prune | our sweep |
+//! |------------------|-----------------------|-------------------------|-------------|-----------|-----------|
+//! | our session      | works                 | is refused              | works       | works     | works     |
+//! | our prune        | works                 | is refused              | works       | is refused | is refused |
+//! | our sweep        | is refused            | is refused              | works       | (its own) | is refused |
+//! | restic, shared   | works                 | is refused              | works       | works     | is refused |
+//! | restic, exclusive | is refused           | is refused              | is refused  | is refused | is refused |
+//!
+//! Whoever locks writes first and looks then, so that of two at least one sees the other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::store::{Name, Store};
-use crate::{Error, Result, machine, sealed};
+use crate::{Error, Result, sealed};
 
+mod file;
 #[cfg(test)]
 mod tests;
 
-/// restic takes a lock for abandoned when it is older than half an hour, and renews its own every five minutes.
-const STALE_SECONDS: i64 = 30 * 60;
+use file::{Ours, STALE_SECONDS};
+pub(crate) use file::{Holder, LockFile, Purpose, holders};
+
+/// restic renews its own locks as often.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LockFile {
-    time: Timestamp,
-    exclusive: bool,
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    pid: u32,
-}
-
-impl LockFile {
-    fn ours() -> Self {
-        LockFile {
-            time: Timestamp::now(),
-            exclusive: false,
-            hostname: machine::host_name(),
-            username: machine::USER.to_owned(),
-            pid: std::process::id(),
-        }
-    }
-
-    /// restic's rule: too old, or its process is gone from this machine.
-    pub(crate) fn is_stale(&self) -> bool {
-        let age = Timestamp::now().as_second() - self.time.as_second();
-        age > STALE_SECONDS || (self.hostname == machine::host_name() && !machine::process_exists(self.pid))
-    }
-}
-
-/// A lock on the repository that others may share. It is renewed until it is dropped.
+/// A lock on the repository. It is renewed until it is dropped.
 pub(crate) struct Lock {
     held: Arc<Held>,
     refresh: JoinHandle<()>,
@@ -59,6 +46,7 @@ pub(crate) struct Lock {
 struct Held {
     store: Arc<dyn Store>,
     key: Arc<Key>,
+    ours: Ours,
     /// Name of the file; nothing while it was never written.
     id: std::sync::Mutex<Option<Id>>,
     /// When it was last written, in seconds.
@@ -67,7 +55,7 @@ struct Held {
 
 impl Held {
     async fn write(&self) -> Result<Id> {
-        let file = LockFile::ours();
+        let file = LockFile::new(&self.ours);
         let (id, content) = sealed::seal(&self.key, &file);
         self.store.put(Name::Lock(id), content).await?;
         self.written_at.store(file.time.as_second(), Ordering::Relaxed);
@@ -87,8 +75,17 @@ impl Held {
     }
 
     async fn is_there(&self) -> Result<bool> {
-        let ours = self.id();
-        Ok(self.store.list(Name::Lock).await?.iter().any(|(id, _)| Some(*id) == ours))
+        loop {
+            let before = self.id();
+            let listed = self.store.list(Name::Lock).await?;
+            if listed.iter().any(|(id, _)| Some(*id) == before) {
+                return Ok(true);
+            }
+            if self.id() == before {
+                return Ok(false);
+            }
+            // Renewed while we looked.
+        }
     }
 
     /// A new file, then the old one goes. Once lost, a lock is not taken again: too much may have happened.
@@ -122,12 +119,11 @@ impl Held {
 }
 
 impl Lock {
-    /// Takes a shared lock, or says who holds an exclusive one.
-    ///
-    /// Whoever locks writes first and looks then, so that of two at least one sees the other.
-    pub(crate) async fn take(store: Arc<dyn Store>, key: Arc<Key>) -> Result<Self> {
-        refuse_exclusive(&*store, &key).await?;
-        let held = Arc::new(Held { store, key, id: None.into(), written_at: 0.into() });
+    /// Takes a lock, or says who is in the way.
+    pub(crate) async fn take(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
+        let ours = Ours::new(purpose);
+        refuse(&*store, &key, &ours).await?;
+        let held = Arc::new(Held { store, key, ours, id: None.into(), written_at: 0.into() });
         let id = held.write().await?;
         held.set(id);
         let refresh = tokio::spawn({
@@ -135,7 +131,7 @@ impl Lock {
             async move { held.refresh_for_ever().await }
         });
         let lock = Lock { held, refresh };
-        for abandoned in refuse_exclusive(&*lock.held.store, &lock.held.key).await? {
+        for abandoned in refuse(&*lock.held.store, &lock.held.key, &lock.held.ours).await? {
             tracing::info!(lock = %abandoned, "removing a lock that we left behind when we were killed");
             lock.held.store.remove(Name::Lock(abandoned)).await?;
         }
@@ -144,7 +140,17 @@ impl Lock {
 
     /// Is it certain that nobody has taken the repository from us in the meantime?
     pub(crate) async fn check(&self) -> Result<()> {
-        if self.held.is_fresh() && self.held.is_there().await? { Ok(()) } else { Err(Error::LockLost) }
+        if self.is_fresh() && self.held.is_there().await? { Ok(()) } else { Err(Error::LockLost) }
+    }
+
+    /// Was it renewed in time, as far as our clock says?
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.held.is_fresh()
+    }
+
+    /// The session that holds it.
+    pub(crate) fn session(&self) -> Uuid {
+        self.held.ours.session
     }
 }
 
@@ -155,22 +161,28 @@ impl Drop for Lock {
     }
 }
 
-/// Fails if anyone holds the repository for himself. Returns locks of ours that nobody holds any more.
-async fn refuse_exclusive(store: &dyn Store, key: &Key) -> Result<Vec<Id>> {
+/// Fails if there is somebody beside whom we must not work. Returns locks of ours that nobody holds any more.
+async fn refuse(store: &dyn Store, key: &Key, ours: &Ours) -> Result<Vec<Id>> {
     let mut abandoned = Vec::new();
-    // Empty files are left behind where a restic was killed; it passes over them too.
-    for (id, _) in store.list(Name::Lock).await?.into_iter().filter(|(_, len)| *len > 0) {
-        let lock: LockFile = match sealed::read(store, key, Name::Lock(id)).await {
-            Ok(lock) => lock,
-            Err(Error::NotFound { .. }) => continue, // released or renewed in this moment
-            Err(error) => return Err(error),
-        };
-        if lock.is_stale() {
-            abandoned.extend((lock.username == machine::USER).then_some(id));
-        } else if lock.exclusive {
-            let LockFile { username, hostname, pid, time, .. } = lock;
-            return Err(Error::Locked { by: format!("{username} on {hostname} (process {pid}) since {time}") });
+    for holder in holders(store, key).await? {
+        if holder.session == Some(ours.session) {
+            continue;
+        }
+        if holder.stale {
+            abandoned.extend(holder.session.map(|_| holder.id));
+        } else if is_in_the_way(&holder, ours.purpose) {
+            return Err(holder.refusal());
         }
     }
     Ok(abandoned)
+}
+
+fn is_in_the_way(holder: &Holder, of: Purpose) -> bool {
+    match (holder.session, holder.purpose, of) {
+        (None, _, Purpose::Sweep) => true,
+        (None, _, Purpose::Session | Purpose::Prune) => holder.exclusive,
+        (Some(_), Purpose::Prune | Purpose::Sweep, Purpose::Prune) => true,
+        (Some(_), Purpose::Sweep, Purpose::Sweep) => true,
+        (Some(_), _, _) => false,
+    }
 }

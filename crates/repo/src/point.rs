@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, SnapshotId};
+use crate::{Error, Protection, SnapshotId};
 
 /// What a new restore point is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,9 @@ pub struct PointMeta {
     pub tags: Vec<String>,
     /// Directory of the point in the restic snapshot.
     pub root: String,
+    /// Why it must not be removed, if somebody has protected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protected: Option<Protection>,
 }
 
 /// The points of a repository, and the snapshot files that cannot be read.

@@ -13,7 +13,7 @@ use crate::crypto::Key;
 use crate::id::Id;
 use crate::index::Index;
 use crate::keyfile::{self, Kdf};
-use crate::lock::Lock;
+use crate::lock::{Lock, Purpose};
 use crate::session::Session;
 use crate::snapshot::Snapshot;
 use crate::store::{self, Delayed, Name, Store};
@@ -23,7 +23,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Snapshot files that are read at once.
 const SNAPSHOTS_IN_FLIGHT: usize = 16;
@@ -63,7 +63,7 @@ pub struct WriteOptions {
 
 /// An open repository. Clones are handles to the same one.
 #[derive(Clone)]
-pub struct Repo(Arc<Opened>);
+pub struct Repo(pub(crate) Arc<Opened>);
 
 impl fmt::Debug for Repo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,7 +122,7 @@ impl Opened {
         let session = match running {
             Some(session) => session,
             None => {
-                let lock = Lock::take(self.store.clone(), self.key.clone()).await?;
+                let lock = Lock::take(self.store.clone(), self.key.clone(), Purpose::Session).await?;
                 self.new_session(Some(lock))
             }
         };
@@ -147,7 +147,7 @@ impl Opened {
         Session::new(self.store.clone(), self.key.clone(), self.index.clone(), lock)
     }
 
-    async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
+    pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
         let read = sealed::read(&*self.store, &self.key, Name::Snapshot(id.0)).await;
         read.map_err(|error| match error {
             Error::NotFound { .. } => Error::NotFound { what: format!("restore point {id}") },
@@ -265,6 +265,7 @@ impl Repo {
 
     /// Our points, and what could not be read.
     pub async fn scan(&self) -> Result<PointList> {
+        let protections = self.protections().await?;
         let ids = self.0.store.list(Name::Snapshot).await?;
         let mut read = stream::iter(ids)
             .map(|(id, _)| async move { (id, self.0.snapshot(&SnapshotId(id)).await) })
@@ -272,7 +273,10 @@ impl Repo {
         let mut list = PointList::default();
         while let Some((id, snapshot)) = read.next().await {
             match snapshot {
-                Ok(snapshot) => list.points.extend(snapshot.point(id)),
+                Ok(snapshot) => list.points.extend(snapshot.point(id).map(|point| {
+                    let protected = protections.of(&point.id).cloned();
+                    PointMeta { protected, ..point }
+                })),
                 Err(Error::NotFound { .. }) => {} // removed in this moment
                 Err(error @ Error::Damaged { .. }) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a snapshot file cannot be read");
@@ -307,14 +311,5 @@ impl Repo {
         let not_ours = || Error::NotFound { what: format!("restore point {id} of ours") };
         let meta = snapshot.point(id.0).ok_or_else(not_ours)?;
         PointReader::open(self.0.clone(), session, meta, tree).await
-    }
-
-    /// Removes a point. Its chunks stay until a prune; other points are not touched.
-    pub async fn remove_point(&self, id: &SnapshotId) -> Result<()> {
-        self.0.snapshot(id).await.map(drop).or_else(|error| match error {
-            Error::Damaged { .. } => Ok(()),
-            other => Err(other),
-        })?;
-        self.0.store.remove(Name::Snapshot(id.0)).await
     }
 }

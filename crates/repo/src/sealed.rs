@@ -53,11 +53,7 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 /// Opens a sealed file. `id` is its name, where it has one that is the hash of the content.
 pub(crate) fn open<T: DeserializeOwned>(key: &Key, name: Name, content: &[u8], max_bytes: u64) -> Result<T> {
     let damaged = |why: String| Error::damaged(name.to_string(), why);
-    let id = match name {
-        Name::Config => None,
-        Name::Key(id) | Name::Lock(id) | Name::Index(id) | Name::Snapshot(id) | Name::Pack(id) => Some(id),
-    };
-    if id.is_some_and(|id| id != Id::of(content)) {
+    if name.id().is_some_and(|id| id != Id::of(content)) {
         return Err(damaged("its content does not match its name".to_owned()));
     }
     let mut content = content.to_vec();

@@ -47,7 +47,7 @@ impl Snapshot {
         let ours = tags.iter().position(|tag| tag == OUR_TAG)?;
         tags.remove(ours);
         let [root] = <[String; 1]>::try_from(self.paths).ok()?;
-        Some(PointMeta { id: SnapshotId(id), time: self.time, host: self.hostname, tags, root })
+        Some(PointMeta { id: SnapshotId(id), time: self.time, host: self.hostname, tags, root, protected: None })
     }
 }
 

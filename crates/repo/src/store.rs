@@ -36,6 +36,43 @@ pub(crate) enum Name {
     Index(Id),
     Snapshot(Id),
     Pack(Id),
+    /// Packs that a prune is going to delete.
+    Mark(Id),
+    /// A point that was removed while somebody may still have been using it.
+    Forgotten(Id),
+    /// What a verification found to be damaged.
+    Damage(Id),
+    /// When packs were verified.
+    Verified(Id),
+    /// A point that nobody may remove, and why.
+    Protection(Id),
+}
+
+impl Name {
+    /// The hash of the content, for all files that are called so.
+    pub(crate) fn id(&self) -> Option<Id> {
+        match self {
+            Name::Config => None,
+            Name::Key(id)
+            | Name::Lock(id)
+            | Name::Index(id)
+            | Name::Snapshot(id)
+            | Name::Pack(id)
+            | Name::Mark(id)
+            | Name::Forgotten(id)
+            | Name::Damage(id)
+            | Name::Verified(id)
+            | Name::Protection(id) => Some(*id),
+        }
+    }
+
+    /// Does only xenkeep have such files? Their directories are made when they are needed.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(
+            self,
+            Name::Mark(_) | Name::Forgotten(_) | Name::Damage(_) | Name::Verified(_) | Name::Protection(_)
+        )
+    }
 }
 
 /// Kinds of files that can be listed. As functions of an id, they are the constructors of [`Name`].
@@ -53,6 +90,11 @@ impl fmt::Display for Name {
             Name::Pack(id) => {
                 write!(f, "data/{}/{id}", hex::encode(&id.as_bytes()[..1]))
             }
+            Name::Mark(id) => write!(f, "xenkeep/marks/{id}"),
+            Name::Forgotten(id) => write!(f, "xenkeep/forgotten/{id}"),
+            Name::Damage(id) => write!(f, "xenkeep/damage/{id}"),
+            Name::Verified(id) => write!(f, "xenkeep/verified/{id}"),
+            Name::Protection(id) => write!(f, "xenkeep/protected/{id}"),
         }
     }
 }
@@ -88,4 +130,23 @@ pub(crate) trait Store: Send + Sync {
 
     /// The same, where nobody can wait.
     fn remove_now(&self, name: Name);
+}
+
+/// How often a list is read again while it changes.
+const MAX_LISTINGS: usize = 50;
+
+/// Lists files that others may replace meanwhile: a new one is written, and then the old one removed. A list that is
+/// read while that happens may show neither of them; two that are equal miss nothing.
+pub(crate) async fn list_settled(store: &dyn Store, kind: Kind) -> Result<Vec<(Id, u64)>> {
+    let mut before = store.list(kind).await?;
+    before.sort_unstable();
+    for _ in 0..MAX_LISTINGS {
+        let mut now = store.list(kind).await?;
+        now.sort_unstable();
+        if now == before {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Err(crate::Error::BrokenOff("a list of files in the repository changes all the time"))
 }

@@ -34,11 +34,15 @@ pub(crate) struct Node {
     name: String,
     #[serde(rename = "type")]
     pub(crate) node_type: NodeType,
+    /// restic leaves it out if it is zero.
+    #[serde(default)]
     mode: u32,
     mtime: Timestamp,
     atime: Timestamp,
     ctime: Timestamp,
+    #[serde(default)]
     uid: u32,
+    #[serde(default)]
     gid: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) size: u64,

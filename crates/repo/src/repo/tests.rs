@@ -13,19 +13,19 @@ use super::*;
 use crate::Meta;
 use crate::store::faulty::{Fault, Faulty};
 
-const CHUNK: usize = 128 << 10;
+pub(crate) const CHUNK: usize = 128 << 10;
 
-fn password() -> SecretString {
+pub(crate) fn password() -> SecretString {
     SecretString::from("secret")
 }
 
-fn noise(seed: u64) -> Vec<u8> {
+pub(crate) fn noise(seed: u64) -> Vec<u8> {
     let mut noise = vec![0; 6 * CHUNK + 99];
     StdRng::seed_from_u64(seed).fill_bytes(&mut noise);
     noise
 }
 
-async fn new_repo() -> (tempfile::TempDir, PathBuf) {
+pub(crate) async fn new_repo() -> (tempfile::TempDir, PathBuf) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("repo");
     let options = CreateOptions { chunk_bytes: CHUNK as u32, kdf: Kdf { n: 16, r: 8, p: 1 } };
@@ -33,11 +33,11 @@ async fn new_repo() -> (tempfile::TempDir, PathBuf) {
     (temp, dir)
 }
 
-async fn open_over(dir: &Path, store: Arc<dyn Store>) -> Result<Repo> {
+pub(crate) async fn open_over(dir: &Path, store: Arc<dyn Store>) -> Result<Repo> {
     Repo::open_in(dir.into(), store, &password(), OpenOptions::default()).await
 }
 
-async fn back_up(repo: &Repo, seed: u64) -> Result<SnapshotId> {
+pub(crate) async fn back_up(repo: &Repo, seed: u64) -> Result<SnapshotId> {
     let writer = repo.begin(WriteOptions::default()).await?;
     let image = noise(seed);
     let mut sink = writer.disk_sink("0", image.len() as u64)?;
@@ -49,7 +49,7 @@ async fn back_up(repo: &Repo, seed: u64) -> Result<SnapshotId> {
 }
 
 /// Every point that is listed restores to what was read, and the next backup goes well.
-async fn check_all(dir: &Path) -> usize {
+pub(crate) async fn check_all(dir: &Path) -> usize {
     let repo = Repo::open(dir, &password(), OpenOptions::default()).await.unwrap();
     let list = repo.scan().await.unwrap();
     assert!(list.damaged.is_empty());

@@ -104,12 +104,24 @@ impl Directory {
             }
             _ => Err(error),
         });
-        let moved = written.and_then(|()| fs::rename(&temp, &target));
+        let moved = written.and_then(|()| match fs::rename(&temp, &target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && name.is_ours() => {
+                self.make_ours(&target).map_err(io::Error::other).and_then(|()| fs::rename(&temp, &target))
+            }
+            moved => moved,
+        });
         if let Err(error) = moved {
             drop(fs::remove_file(&temp));
             return Err(Error::io(&target, error));
         }
         target.parent().map_or(Ok(()), sync_dir)
+    }
+
+    /// Makes the directory of a file that only we know; restic has not made it, nor has our creation.
+    fn make_ours(&self, target: &Path) -> Result<()> {
+        target.parent().map_or(Ok(()), make_dir)?;
+        sync_dir(&self.root.join("xenkeep"))?;
+        sync_dir(&self.root)
     }
 
     fn list_dir(&self, dir: &Path, found: &mut Vec<(Id, u64)>) -> Result<()> {
@@ -127,16 +139,20 @@ impl Directory {
     }
 
     fn list_blocking(&self, kind: Kind) -> Result<Vec<(Id, u64)>> {
-        let any = self.path(kind(Id::from_bytes([0; 32])));
+        let name = kind(Id::from_bytes([0; 32]));
+        let any = self.path(name);
         let dir = any.parent().expect("all kinds lie in a directory");
         let mut found = Vec::new();
-        if matches!(kind(Id::from_bytes([0; 32])), Name::Pack(_)) {
+        if matches!(name, Name::Pack(_)) {
             let data = self.root.join("data");
             for byte in 0..=255_u8 {
                 self.list_dir(&data.join(hex::encode([byte])), &mut found)?;
             }
         } else {
-            self.list_dir(dir, &mut found)?;
+            match self.list_dir(dir, &mut found) {
+                Err(Error::Io { source, .. }) if name.is_ours() && source.kind() == io::ErrorKind::NotFound => {}
+                listed => listed?,
+            }
         }
         Ok(found)
     }

@@ -17,8 +17,9 @@ async fn directory() -> (tempfile::TempDir, Directory) {
 async fn files_come_back_whole_in_part_and_in_lists() {
     let (_dir, store) = directory().await;
     let id = Id::of(b"x");
-    for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack] {
-        assert_eq!(store.len(kind(id)).await.unwrap(), None);
+    let ours = [Name::Mark as Kind, Name::Forgotten, Name::Damage, Name::Verified, Name::Protection];
+    for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack].into_iter().chain(ours) {
+        assert!(store.list(kind).await.unwrap().is_empty());
         store.put(kind(id), "content".into()).await.unwrap();
         assert_eq!(store.len(kind(id)).await.unwrap(), Some(7));
         assert_eq!(store.get(kind(id), 7).await.unwrap(), "content");
