@@ -1,10 +1,12 @@
 //! Reading blobs: found through the index, opened, unpacked, and never given out before their hash was checked.
 
+use std::io::Read as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::crypto::{Key, SEAL_BYTES};
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::{Index, Location};
 use crate::pack::BlobKind;
@@ -16,13 +18,14 @@ use crate::{Error, Result, work};
 pub(crate) const MAX_TREE_BYTES: u32 = 64 << 20;
 
 /// What can be done about damage, in an error.
-const REMEDY: &str =
-    "check the medium, copy the pack back from another copy of the repository, or use another restore point";
+const REMEDY: &str = "check the medium, verify the repository (so that the next backup stores again what it reads again), \
+                      copy the pack back from another copy of the repository, or use another restore point";
 
 pub(crate) struct Blobs {
     store: Arc<dyn Store>,
     key: Arc<Key>,
     index: Arc<Index>,
+    damage: Arc<KnownDamage>,
 }
 
 impl Location {
@@ -31,19 +34,28 @@ impl Location {
         self.raw_len.unwrap_or(self.sealed_len.saturating_sub(SEAL_BYTES as u32))
     }
 
-    fn damaged(&self, id: &Id, why: &str) -> Error {
+    pub(crate) fn damaged(&self, id: &Id, why: &str) -> Error {
         let what = format!("chunk {id} in pack {} at offset {}", Name::Pack(self.pack), self.offset);
         Error::damaged(what, format!("{why}; {REMEDY}"))
     }
 }
 
 impl Blobs {
-    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>) -> Self {
-        Blobs { store, key, index }
+    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, damage: Arc<KnownDamage>) -> Self {
+        Blobs { store, key, index, damage }
     }
 
+    /// Where a copy of a blob lies, a good one if there is one.
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
-        self.index.location(kind, id)?.ok_or_else(|| {
+        let damage = self.damage.get();
+        let location = if damage.is_empty() {
+            self.index.location(kind, id)?
+        } else {
+            // One that is known to be damaged only if there is no other: it may have been copied back.
+            let copies = self.index.locations(kind, id)?;
+            copies.iter().find(|copy| !damage.is_damaged(&copy.pack, id)).or(copies.first()).copied()
+        };
+        location.ok_or_else(|| {
             let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";
             Error::damaged(format!("chunk {id}"), why)
         })
@@ -122,6 +134,41 @@ pub(crate) fn open(key: &Key, id: &Id, location: &Location, sealed: &mut [u8], r
     }
     if raw.len() != location.len() as usize || Id::of(raw) != *id {
         return Err(location.damaged(id, "its content does not match its hash"));
+    }
+    Ok(())
+}
+
+/// Opens a blob, checks it as [`open`] does, and returns it as it was packed: compressed, if it is. `sealed` is spoiled.
+///
+/// Computes: call it on a worker thread.
+pub(crate) fn open_packed<'a>(key: &Key, id: &Id, location: &Location, sealed: &'a mut [u8]) -> Result<&'a [u8]> {
+    let text = key.open_in_place(sealed).map_err(|_| location.damaged(id, "its seal is broken"))?;
+    check_text(id, location.raw_len, text).map_err(|why| location.damaged(id, &why))?;
+    Ok(text)
+}
+
+/// Larger blobs are unpacked piece by piece to be checked.
+const UNPACKED_AT_ONCE: u32 = 16 << 20;
+
+/// Is this, unpacked, what the id says?
+pub(crate) fn check_text(id: &Id, raw_len: Option<u32>, text: &[u8]) -> Result<(), String> {
+    let cannot = |error: std::io::Error| format!("it cannot be unpacked ({error})");
+    let (found, len) = match raw_len {
+        None => (Id::of(text), text.len() as u64),
+        Some(raw_len) if raw_len <= UNPACKED_AT_ONCE => work::with_scratch(|scratch| {
+            scratch.raw.clear();
+            scratch.raw.reserve_exact(raw_len as usize);
+            scratch.decompressor.decompress_to_buffer(text, &mut scratch.raw).map_err(cannot)?;
+            Ok::<_, String>((Id::of(&scratch.raw), scratch.raw.len() as u64))
+        })?,
+        Some(raw_len) => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(text).map_err(cannot)?;
+            decoder.window_log_max(crate::sealed::MAX_WINDOW_LOG).map_err(cannot)?;
+            Id::of_stream(decoder.take(u64::from(raw_len) + 1)).map_err(cannot)?
+        }
+    };
+    if raw_len.is_some_and(|expected| u64::from(expected) != len) || found != *id {
+        return Err("its content does not match its hash".to_owned());
     }
     Ok(())
 }

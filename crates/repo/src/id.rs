@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -11,6 +12,24 @@ pub(crate) struct Id([u8; 32]);
 impl Id {
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Id(Sha256::digest(bytes).into())
+    }
+
+    /// Of what a reader gives, and how much that was.
+    pub(crate) fn of_stream(mut reader: impl Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 128 << 10];
+        let mut len = 0;
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((Id(hasher.finalize().into()), len)),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    len += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -9,7 +9,8 @@
 
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::crypto::Key;
 use crate::id::Id;
@@ -62,6 +63,9 @@ pub(crate) struct Index {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// Index files as they are read.
+type Files<'a> = BoxStream<'a, Result<(Id, Vec<PackEntries>)>>;
+
 /// Index files that are read at once.
 const LOADS_IN_FLIGHT: usize = 4;
 
@@ -105,22 +109,31 @@ impl Index {
 
     /// Takes in what others have written since, and lets go of what vanished.
     pub(crate) async fn refresh(&self) -> Result<()> {
+        self.refresh_from(Index::files).await
+    }
+
+    /// The same, but goes on where index files are damaged: what they name is not found then.
+    pub(crate) async fn refresh_readable(&self) -> Result<()> {
+        self.refresh_from(Index::readable_files).await
+    }
+
+    async fn refresh_from<'a>(&'a self, read: impl Fn(&'a Self, Vec<Id>) -> Files<'a>) -> Result<()> {
         let _changing = self.changing.lock().await;
         for _ in 1..MAX_LISTINGS {
-            match self.take_in_changes().await {
+            match self.take_in_changes(&read).await {
                 Err(Error::NotFound { .. }) => {} // a prune replaces index files while we read them
                 done => return done,
             }
         }
-        self.take_in_changes().await
+        self.take_in_changes(&read).await
     }
 
-    async fn take_in_changes(&self) -> Result<()> {
+    async fn take_in_changes<'a>(&'a self, read: &impl Fn(&'a Self, Vec<Id>) -> Files<'a>) -> Result<()> {
         let listed = store::list_settled(&*self.store, Name::Index).await?;
         let listed: IdSet = listed.into_iter().map(|(id, _)| id).collect();
         let (new, vanished) = self.read().packs.compare(&listed);
         // New ones first: what was only moved from one file to another is there all the time.
-        let mut files = self.files(new);
+        let mut files = read(self, new);
         while let Some((id, packs)) = files.try_next().await? {
             self.change().add(id, &packs);
         }
@@ -130,11 +143,19 @@ impl Index {
     }
 
     /// Reads index files, several at once, in any order.
-    fn files(&self, ids: Vec<Id>) -> impl stream::Stream<Item = Result<(Id, Vec<PackEntries>)>> + Unpin + '_ {
+    fn files(&self, ids: Vec<Id>) -> Files<'_> {
         stream::iter(ids).map(|id| self.load_file(id)).buffer_unordered(LOADS_IN_FLIGHT).boxed()
     }
 
-    async fn load_file(&self, id: Id) -> Result<(Id, Vec<PackEntries>)> {
+    fn readable_files(&self, ids: Vec<Id>) -> Files<'_> {
+        let is_readable = |file: &Result<_>| {
+            let damaged = matches!(file, Err(Error::Damaged { .. }));
+            async move { !damaged }
+        };
+        self.files(ids).filter(is_readable).boxed()
+    }
+
+    pub(crate) async fn load_file(&self, id: Id) -> Result<(Id, Vec<PackEntries>)> {
         let name = Name::Index(id);
         let content = self.store.get(name, MAX_FILE_BYTES).await?;
         let key = self.key.clone();

@@ -41,14 +41,17 @@
 mod blob;
 mod cache;
 mod config;
+mod copy;
 mod counters;
 mod crypto;
+mod damage;
 mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod id;
 mod index;
 mod keyfile;
+mod keys;
 mod layout;
 mod location;
 mod lock;
@@ -59,21 +62,25 @@ mod polynomial;
 mod protect;
 mod prune;
 mod read;
+mod relocate;
 mod repo;
 mod sealed;
 mod session;
 mod snapshot;
 mod store;
 mod tree;
+mod verify;
 #[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;
 
+pub use copy::{Copier, CopyOptions, CopyReport};
 pub use counters::Counters;
-pub use error::{Error, Result};
+pub use error::{Error, Refusal, Result};
 pub use id::SnapshotId;
 pub use keyfile::Kdf;
+pub use keys::{KeyId, KeyMeta};
 pub use location::{Location, S3Location};
 pub use point::{DamagedPoint, Meta, PointList, PointMeta};
 pub use protect::Protection;
@@ -82,4 +89,7 @@ pub use prune::{
 };
 pub use read::{DiskReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
+pub use verify::{
+    AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
+};
 pub use write::{DiskSink, DiskTree, PointWriter};

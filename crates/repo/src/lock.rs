@@ -31,8 +31,8 @@ mod file;
 #[cfg(test)]
 mod tests;
 
-use file::{Ours, STALE_SECONDS};
 pub(crate) use file::{Holder, LockFile, Purpose, holders};
+use file::{Ours, STALE_SECONDS};
 
 /// restic renews its own locks as often.
 const REFRESH: Duration = Duration::from_secs(5 * 60);

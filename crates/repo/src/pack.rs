@@ -12,7 +12,7 @@ pub(crate) mod header;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use header::read_header;
+pub(crate) use header::{pack_len, read_header};
 
 /// A pack is closed once it has this many bytes.
 pub(crate) const PACK_BYTES: usize = 32 << 20;
@@ -24,7 +24,7 @@ pub(crate) const TREE_PACK_BYTES: usize = 8 << 20;
 pub(crate) const MAX_PACK_BYTES: u32 = 1 << 30;
 pub(crate) const MAX_BLOB_BYTES: u32 = 512 << 20;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BlobKind {
     Data,
@@ -32,7 +32,7 @@ pub(crate) enum BlobKind {
 }
 
 /// A blob within a pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Entry {
     pub(crate) kind: BlobKind,
     pub(crate) id: Id,

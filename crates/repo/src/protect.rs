@@ -66,8 +66,7 @@ impl Protections {
 
     /// Of several for the same point, the newest counts.
     fn add(&mut self, id: Id, file: ProtectionFile) {
-        let (known, files) =
-            self.by_point.entry(file.point).or_insert_with(|| (file.protection.clone(), Vec::new()));
+        let (known, files) = self.by_point.entry(file.point).or_insert_with(|| (file.protection.clone(), Vec::new()));
         if known.at < file.protection.at {
             *known = file.protection;
         }
@@ -83,7 +82,10 @@ impl Repo {
                 Ok(file) => found.add(id, file),
                 Err(Error::NotFound { .. }) => {} // replaced or removed in this moment
                 Err(error @ Error::Damaged { .. }) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the protection of a point cannot be read");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "the protection of a point cannot be read"
+                    );
                     found.damaged.get_or_insert(error);
                 }
                 Err(error) => return Err(error),

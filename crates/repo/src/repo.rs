@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use crate::blob::Blobs;
 use crate::config::Config;
 use crate::crypto::Key;
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::Index;
 use crate::keyfile::{self, Kdf};
@@ -79,9 +80,12 @@ pub(crate) struct Opened {
     location: Location,
     findings: Vec<String>,
     id: String,
+    /// The key file that this was opened with.
+    pub(crate) key_id: Id,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<Key>,
-    index: Arc<Index>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) damage: Arc<KnownDamage>,
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
     session: tokio::sync::Mutex<Weak<Session>>,
@@ -94,20 +98,23 @@ pub(crate) struct ZeroChunk {
 }
 
 impl Opened {
-    fn new(location: Location, store: Arc<dyn Store>, key: Key, config: &Config) -> Self {
+    fn new(location: Location, store: Arc<dyn Store>, (key, key_id): (Key, Id), config: &Config) -> Self {
         let key = Arc::new(key);
         let index = Arc::new(Index::new(store.clone(), key.clone()));
+        let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
             location,
             findings: Vec::new(),
             id: config.id.to_string(),
-            blobs: Blobs::new(store.clone(), key.clone(), index.clone()),
+            key_id,
+            blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
             store,
             key,
             index,
+            damage,
         }
     }
 
@@ -116,7 +123,7 @@ impl Opened {
     }
 
     /// The running session, or a new one, with an index that is up to date.
-    async fn session(&self) -> Result<Arc<Session>> {
+    pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut current = self.session.lock().await;
         let running = current.upgrade().filter(|session| session.check().is_ok());
         let session = match running {
@@ -126,17 +133,23 @@ impl Opened {
                 self.new_session(Some(lock))
             }
         };
-        self.index.refresh().await?;
+        self.refresh().await?;
         *current = Arc::downgrade(&session);
         Ok(session)
+    }
+
+    /// Takes in what others have written.
+    async fn refresh(&self) -> Result<()> {
+        self.damage.refresh().await?;
+        self.index.refresh().await
     }
 
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
     async fn reading_session(&self) -> Result<Arc<Session>> {
         match self.session().await {
-            Err(Error::Full { .. } | Error::Io { .. }) => {
+            Err(Error::Full { .. } | Error::Io { .. } | Error::Refused { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
-                self.index.refresh().await?;
+                self.refresh().await?;
                 Ok(self.new_session(None))
             }
             session => session,
@@ -144,7 +157,7 @@ impl Opened {
     }
 
     fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
-        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), lock)
+        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone(), lock)
     }
 
     pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
@@ -185,8 +198,15 @@ impl Repo {
         let findings = store.prepare().await?;
         store.put(Name::Key(key_name), key_file).await?;
         // The config comes last: without it, this is no repository.
-        store.put(Name::Config, sealed::seal_plain(&key, &config)).await?;
-        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, key, &config) })))
+        let sealed_config = sealed::seal_plain(&key, &config);
+        store.put(Name::Config, sealed_config.clone()).await?;
+        // Of two that create one at the same place in the same moment, at least one shall notice.
+        let (written, keys) =
+            futures::try_join!(store.get(Name::Config, sealed::SMALL_FILE_BYTES), store.list(Name::Key))?;
+        if written != sealed_config || keys.len() != 1 {
+            return Err(Error::NotEmpty { location: location.to_string() });
+        }
+        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config) })))
     }
 
     /// Opens a repository, with any of its passwords.
@@ -217,13 +237,16 @@ impl Repo {
             Error::NotFound { .. } => not_ours("it has no file `config`"),
             other => other,
         };
-        let config = store.get(Name::Config, sealed::SMALL_FILE_BYTES).await.map_err(missing)?;
-        if store.list(Name::Key).await.map_or(true, |keys| keys.is_empty()) {
-            return Err(not_ours("it has no key files"));
-        }
-        let key = keyfile::find(&*store, password).await?;
+        let (config, keys) = futures::join!(store.get(Name::Config, sealed::SMALL_FILE_BYTES), keyfile::all(&*store));
+        let config = config.map_err(missing)?;
+        let keys = match keys {
+            Ok(keys) if !keys.is_empty() => keys,
+            Ok(_) | Err(Error::Io { .. }) => return Err(not_ours("it has no key files")),
+            Err(error) => return Err(error),
+        };
+        let key = keyfile::find(keys, password).await?;
         let key = key.ok_or_else(|| Error::WrongPassword { location: location.to_string() })?;
-        let config: Config = sealed::open(&key, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
+        let config: Config = sealed::open(&key.0, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
         config.check()?;
         Ok(Repo(Arc::new(Opened::new(location, store, key, &config))))
     }

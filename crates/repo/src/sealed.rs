@@ -23,7 +23,7 @@ const COMPRESSED: u8 = 2;
 pub(crate) const SMALL_FILE_BYTES: u64 = 8 << 20;
 
 /// Frames of zstd may ask for a window of at most 2^27 bytes.
-const MAX_WINDOW_LOG: u32 = 27;
+pub(crate) const MAX_WINDOW_LOG: u32 = 27;
 
 /// Seals a document without compressing it.
 pub(crate) fn seal_plain(key: &Key, document: &impl Serialize) -> Bytes {

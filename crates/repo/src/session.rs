@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::crypto::{Key, NONCE_BYTES, SEAL_BYTES};
+use crate::damage::KnownDamage;
 use crate::id::Id;
 use crate::index::{IdSet, Index, PackEntries};
 use crate::lock::Lock;
@@ -50,6 +51,7 @@ pub(crate) struct Session {
     store: Arc<dyn Store>,
     key: Arc<Key>,
     index: Arc<Index>,
+    damage: Arc<KnownDamage>,
     /// Nothing where we only read and cannot write a lock.
     lock: Option<Lock>,
     runtime: Handle,
@@ -123,11 +125,18 @@ impl Drop for Claim<'_> {
 }
 
 impl Session {
-    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, lock: Option<Lock>) -> Arc<Self> {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        key: Arc<Key>,
+        index: Arc<Index>,
+        damage: Arc<KnownDamage>,
+        lock: Option<Lock>,
+    ) -> Arc<Self> {
         Arc::new(Session {
             store,
             key,
             index,
+            damage,
             lock,
             runtime: Handle::current(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
@@ -174,6 +183,22 @@ impl Session {
         }
     }
 
+    /// Is there a copy of this blob that can be referred to, or is somebody just storing one?
+    pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> Result<bool> {
+        let claimed = self.state().claimed(kind).contains(id);
+        Ok(claimed || self.is_stored(kind, id)?)
+    }
+
+    /// Is there a copy of this blob that can be referred to?
+    fn is_stored(&self, kind: BlobKind, id: &Id) -> Result<bool> {
+        let damage = self.damage.get();
+        if damage.is_empty() {
+            return self.index.contains(kind, id);
+        }
+        // What is damaged is stored again, and thereby healed.
+        Ok(self.index.locations(kind, id)?.iter().any(|copy| !damage.is_damaged(&copy.pack, id)))
+    }
+
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
     ///
     /// The claim comes first and the index is asked then, so that nobody waits for our state while a file is read.
@@ -182,7 +207,7 @@ impl Session {
         if !self.state().claimed(kind).insert(id) {
             return Ok(false);
         }
-        match self.index.contains(kind, &id) {
+        match self.is_stored(kind, &id) {
             Ok(false) => Ok(true),
             Ok(true) => {
                 self.state().claimed(kind).remove(&id);
@@ -219,6 +244,38 @@ impl Session {
         });
         claim.stored = true;
         Ok(())
+    }
+
+    /// Stores a blob that comes out of another pack, as it was compressed there, unless that has been done. Who calls this
+    /// has compared it with its hash. True if it was stored.
+    pub(crate) fn put_packed(
+        self: &Arc<Self>,
+        kind: BlobKind,
+        id: Id,
+        text: &[u8],
+        raw_len: Option<u32>,
+        permit: Option<OwnedSemaphorePermit>,
+        counters: &Counters,
+    ) -> Result<bool> {
+        self.check()?;
+        if !self.claim(kind, id)? {
+            return Ok(false);
+        }
+        let mut claim = Claim { session: self, stored: false };
+        work::with_scratch(|scratch| {
+            let sealed_len = text.len() + SEAL_BYTES;
+            if scratch.buf.len() < sealed_len {
+                scratch.buf.resize(sealed_len, 0);
+            }
+            let sealed = &mut scratch.buf[..sealed_len];
+            sealed[NONCE_BYTES..NONCE_BYTES + text.len()].copy_from_slice(text);
+            self.key.seal_in_place(sealed);
+            let new_bytes = raw_len.map_or(text.len() as u64, u64::from);
+            counters.add_stored(if kind == BlobKind::Data { new_bytes } else { 0 }, sealed_len as u64);
+            self.add(kind, id, sealed, raw_len, permit);
+        });
+        claim.stored = true;
+        Ok(true)
     }
 
     fn add(
@@ -334,7 +391,8 @@ impl Session {
         }
     }
 
-    async fn write_index(&self) -> Result<()> {
+    /// Makes what is durable findable, so that an interruption keeps it.
+    pub(crate) async fn write_index(&self) -> Result<()> {
         let _indexing = self.indexing.lock().await;
         let packs = {
             let mut state = self.state();

@@ -10,11 +10,13 @@ use crate::{Error, Result, SnapshotId, machine};
 /// The tag that tells our points from snapshots that somebody made with restic.
 const OUR_TAG: &str = "xenkeep";
 
+const PROGRAM_VERSION: &str = concat!("xenkeep ", env!("CARGO_PKG_VERSION"));
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Snapshot {
-    time: Timestamp,
+    pub(crate) time: Timestamp,
     pub(crate) tree: Id,
-    paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
     #[serde(default)]
     hostname: String,
     #[serde(default)]
@@ -24,6 +26,9 @@ pub(crate) struct Snapshot {
     /// Who wrote it; restic does so since 0.17.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     program_version: String,
+    /// Of a copy: the snapshot that it was made from, in whichever repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) original: Option<Id>,
 }
 
 impl Snapshot {
@@ -37,8 +42,14 @@ impl Snapshot {
             hostname: meta.host,
             username: machine::USER.to_owned(),
             tags: Some(tags),
-            program_version: concat!("xenkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
+            program_version: PROGRAM_VERSION.to_owned(),
+            original: None,
         }
+    }
+
+    /// The same for another repository.
+    pub(crate) fn copy_of(self, original: Id) -> Self {
+        Snapshot { original: Some(original), program_version: PROGRAM_VERSION.to_owned(), ..self }
     }
 
     /// What it says of a point; `None` if it is none of ours.

@@ -99,6 +99,13 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Its name, for people.
+    pub(crate) fn shown_name(&self) -> String {
+        self.name.replace(r#"\""#, "\"").replace(r"\\", r"\")
+    }
+}
+
 impl Tree {
     /// The blob. Nodes must come in the order of their names, for restic compares directories side by side.
     pub(crate) fn to_json(&self) -> Vec<u8> {

@@ -176,7 +176,8 @@ where
         for (id, location) in run.trees {
             let start = (location.offset - run.start) as usize;
             let mut json = Vec::with_capacity(location.len() as usize);
-            let opened = blob::open(&key, &id, &location, &mut sealed[start..][..location.sealed_len as usize], &mut json);
+            let opened =
+                blob::open(&key, &id, &location, &mut sealed[start..][..location.sealed_len as usize], &mut json);
             let tree = opened.and_then(|()| blob::parse_tree(&id, &location, &json));
             subtrees.extend(tree.iter().flat_map(|tree| &tree.nodes).filter_map(|node| node.subtree));
             visit(&id, tree)?;

@@ -47,6 +47,8 @@ pub(crate) struct Scratch {
     pub(crate) decompressor: Decompressor<'static>,
     /// Bytes that are only needed for a moment.
     pub(crate) buf: Vec<u8>,
+    /// What was unpacked and is only looked at.
+    pub(crate) raw: Vec<u8>,
 }
 
 /// zstd's fastest ordinary level: chunks of disks are many, and most time goes here.
@@ -58,6 +60,7 @@ pub(crate) fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
             compressor: Compressor::new(LEVEL).expect("a zstd context can be made"),
             decompressor: Decompressor::new().expect("a zstd context can be made"),
             buf: Vec::new(),
+            raw: Vec::new(),
         });
     }
     SCRATCH.with_borrow_mut(work)

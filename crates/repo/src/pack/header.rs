@@ -33,6 +33,13 @@ pub(crate) fn of(entries: &[Entry]) -> Vec<u8> {
     header
 }
 
+/// How long a pack is that holds just these blobs.
+pub(crate) fn pack_len(entries: &[Entry]) -> u64 {
+    let header = |entry: &Entry| ENTRY_BYTES + if entry.raw_len.is_some() { RAW_LEN_BYTES } else { 0 };
+    let lens = entries.iter().map(|entry| u64::from(entry.sealed_len) + header(entry) as u64);
+    lens.sum::<u64>() + (SEAL_BYTES + LENGTH_BYTES) as u64
+}
+
 /// What a whole pack lists in its header, or what is wrong with that.
 pub(crate) fn read_header(key: &Key, pack: &[u8]) -> Result<Vec<Entry>, String> {
     let (rest, length) = pack.split_last_chunk().ok_or("it is too short for a pack")?;

@@ -22,7 +22,10 @@ async fn bench(at: usize, fault: Fault) -> Bench {
     let store: Arc<dyn Store> = Faulty::new(&root, at, fault);
     let key = Arc::new(Key::random());
     let index = Arc::new(Index::new(store.clone(), key.clone()));
-    let session = Session::new(store, key, index.clone(), None);
+    let session = {
+        let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
+        Session::new(store, key, index.clone(), damage, None)
+    };
     Bench { _dir: dir, session, index, counters: Counters::default() }
 }
 

@@ -5,12 +5,13 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 
 use super::*;
+use crate::Counters;
 use crate::crypto::Key;
+use crate::damage::KnownDamage;
 use crate::index::Index;
 use crate::session::Session;
 use crate::store::{Directory, Name, Store};
 use crate::tree::Node;
-use crate::Counters;
 
 struct Fixture {
     _dir: tempfile::TempDir,
@@ -26,8 +27,9 @@ async fn fixture() -> Fixture {
     let store: Arc<dyn Store> = Arc::new(directory);
     let key = Arc::new(Key::random());
     let index = Arc::new(Index::new(store.clone(), key.clone()));
-    let session = Session::new(store.clone(), key.clone(), index.clone(), None);
-    Fixture { _dir: dir, blobs: Blobs::new(store.clone(), key, index), store, session }
+    let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
+    let session = Session::new(store.clone(), key.clone(), index.clone(), damage.clone(), None);
+    Fixture { _dir: dir, blobs: Blobs::new(store.clone(), key, index, damage), store, session }
 }
 
 impl Fixture {

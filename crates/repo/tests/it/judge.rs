@@ -9,14 +9,18 @@ use xenkeep_repo::{Error, OpenOptions, Repo};
 use crate::store::*;
 
 /// Runs restic (Debian: apt install restic) on a repository.
-fn restic_raw(dir: &Path, password: &str, args: &[&str]) -> Output {
+pub(crate) fn restic_raw(dir: &Path, password: &str, args: &[&str]) -> Output {
     let mut command = Command::new("restic");
     command.arg("-r").arg(dir).arg("--no-cache").args(args).env("RESTIC_PASSWORD", password);
     command.output().expect("restic must be installed")
 }
 
-fn restic(dir: &Path, args: &[&str]) -> String {
-    let output = restic_raw(dir, PASSWORD, args);
+pub(crate) fn restic(dir: &Path, args: &[&str]) -> String {
+    restic_as(dir, PASSWORD, args)
+}
+
+pub(crate) fn restic_as(dir: &Path, password: &str, args: &[&str]) -> String {
+    let output = restic_raw(dir, password, args);
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "restic {args:?}: {out}{err}");
     assert!(!err.contains("error") && !err.contains("Warning"), "restic {args:?}: {err}");

@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod copy;
 mod damage;
 mod disks;
 mod full;
 mod judge;
+mod keys;
 mod killed;
+#[path = "../../../../tests/peers/moto.rs"]
+mod moto;
+mod s3;
 mod store;
 mod together;
+mod verify;
