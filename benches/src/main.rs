@@ -5,6 +5,7 @@
 
 mod disk;
 mod increment;
+mod index;
 mod latency;
 mod measure;
 mod path;
@@ -13,7 +14,7 @@ mod pipeline;
 mod report;
 mod restore;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -42,6 +43,9 @@ struct Arguments {
     /// Size of the disk that is made, in GiB.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..), global = true)]
     size_gib: u64,
+    /// Chunks in the index of part `index`: 10 TiB of them.
+    #[arg(long, default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..), global = true)]
+    index_chunks: u64,
     /// What to measure: by default pipeline, restore and path, with `repo` all that concerns the repository.
     #[arg(long, value_enum, value_delimiter = ',', global = true)]
     parts: Vec<Part>,
@@ -59,6 +63,8 @@ enum Part {
     Restore,
     /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
+    /// The index of a large repository. Needs no disk.
+    Index,
 }
 
 /// What this program does besides: mostly in processes of its own, so that their memory can be watched.
@@ -81,6 +87,12 @@ enum Role {
         #[arg(long)]
         changed: Option<PathBuf>,
     },
+    /// A step of measuring an index.
+    #[command(hide = true)]
+    Index {
+        #[command(subcommand)]
+        step: index::Step,
+    },
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
     Restore { repo: PathBuf, to: PathBuf },
@@ -95,7 +107,7 @@ enum Role {
 }
 
 /// What `bench repo` measures, and what is measured without it.
-const REPO_PARTS: [Part; 3] = [Part::Pipeline, Part::Increment, Part::Latency];
+const REPO_PARTS: [Part; 4] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Index];
 const DEFAULT_PARTS: [Part; 3] = [Part::Pipeline, Part::Restore, Part::Path];
 
 fn main() -> Result<()> {
@@ -107,6 +119,7 @@ fn main() -> Result<()> {
             run(pipeline::write(disk, repo, Duration::from_millis(*delay_ms), changed.as_deref()))
         }
         Some(Role::Restore { repo, to }) => run(restore::restore(repo, to)),
+        Some(Role::Index { step }) => run(index::run(step)),
         #[cfg(feature = "rustic")]
         Some(Role::RusticCreate { repo }) => peers::rustic::create(repo),
         #[cfg(feature = "rustic")]
@@ -127,29 +140,40 @@ fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
     }
     .context("cannot make a scratch directory")?;
     let scratch = scratch.path();
-    let disk = match &arguments.disk {
-        Some(disk) => disk.clone(),
-        None => disk::make(scratch, arguments.size_gib << 30)?,
-    };
-    let disk = disk.as_path();
-    let mut report = Report::new(disk, arguments.runs)?;
     let chosen = if arguments.parts.is_empty() { default_parts } else { &arguments.parts };
     let parts = |part| chosen.contains(&part);
-    if parts(Part::Pipeline) {
-        pipeline::measure(&mut report, disk, scratch)?;
+    let mut report = Report::new(arguments.runs);
+    if parts(Part::Index) {
+        index::measure(&mut report, scratch, arguments.index_chunks)?;
     }
-    if parts(Part::Increment) {
-        increment::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Latency) {
-        latency::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Restore) {
-        restore::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Path) {
-        path::measure(&mut report, disk, scratch)?;
+    if chosen.iter().any(|part| *part != Part::Index) {
+        let disk = match &arguments.disk {
+            Some(disk) => disk.clone(),
+            None => disk::make(scratch, arguments.size_gib << 30)?,
+        };
+        report.set_disk(&disk)?;
+        with_disk(&mut report, &disk, scratch, &parts)?;
     }
     report.print();
+    Ok(())
+}
+
+/// The parts that work on a disk.
+fn with_disk(report: &mut Report, disk: &Path, scratch: &Path, parts: &dyn Fn(Part) -> bool) -> Result<()> {
+    if parts(Part::Pipeline) {
+        pipeline::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Increment) {
+        increment::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Latency) {
+        latency::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Restore) {
+        restore::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Path) {
+        path::measure(report, disk, scratch)?;
+    }
     Ok(())
 }
