@@ -68,9 +68,10 @@ mod sealed;
 mod session;
 mod snapshot;
 mod store;
+#[doc(hidden)]
+pub mod synthetic;
 mod tree;
 mod verify;
-#[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;

@@ -1,6 +1,6 @@
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,10 +12,11 @@ use crate::config::Config;
 use crate::crypto::Key;
 use crate::damage::KnownDamage;
 use crate::id::Id;
-use crate::index::Index;
+use crate::index::{Index, PackEntries};
 use crate::keyfile::{self, Kdf};
 use crate::lock::{Lock, Purpose};
-use crate::session::Session;
+use crate::prune::Excluded;
+use crate::session::{Session, Written};
 use crate::snapshot::Snapshot;
 use crate::store::{self, Delayed, Name, Store};
 use crate::{
@@ -47,8 +48,8 @@ impl Default for CreateOptions {
 /// How a repository is opened.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Where this machine keeps what it knows of repositories, so that it need not be read again. One directory serves
-    /// all of them. Without it, that is made anew each time.
+    /// Where this machine keeps what it knows of repositories, so that it need not be read again: some 50 bytes a chunk.
+    /// One directory serves all of them. Without it, that is read anew each time, and stays in memory.
     pub cache_dir: Option<PathBuf>,
     /// How much longer each request to the store shall take. For benchmarks.
     #[doc(hidden)]
@@ -89,6 +90,8 @@ pub(crate) struct Opened {
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
     session: tokio::sync::Mutex<Weak<Session>>,
+    /// What the sessions that run have written.
+    writing: Mutex<Vec<Weak<Written>>>,
 }
 
 /// The chunk that most disks have most of.
@@ -98,9 +101,16 @@ pub(crate) struct ZeroChunk {
 }
 
 impl Opened {
-    fn new(location: Location, store: Arc<dyn Store>, (key, key_id): (Key, Id), config: &Config) -> Self {
+    fn new(
+        location: Location,
+        store: Arc<dyn Store>,
+        (key, key_id): (Key, Id),
+        config: &Config,
+        cache_dir: Option<&Path>,
+    ) -> Self {
         let key = Arc::new(key);
-        let index = Arc::new(Index::new(store.clone(), key.clone()));
+        let index_dir = cache_dir.map(|dir| dir.join(config.id.to_string()));
+        let index = Arc::new(Index::with_dir(store.clone(), key.clone(), index_dir));
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
@@ -111,6 +121,7 @@ impl Opened {
             blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
+            writing: Mutex::default(),
             store,
             key,
             index,
@@ -118,28 +129,68 @@ impl Opened {
         }
     }
 
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Writes an index file without taking it in.
+    pub(crate) async fn write_index_file(&self, packs: Vec<PackEntries>) -> Result<()> {
+        Index::write_file(&*self.store, &self.key, packs).await.map(drop)
+    }
+
     pub(crate) fn chunk_bytes(&self) -> u32 {
         self.zero.chunk.len() as u32
     }
 
     /// The running session, or a new one, with an index that is up to date.
+    ///
+    /// If something was marked since the running one began, a new one is begun: otherwise, on a datastore where there is always
+    /// something to do, what is marked would wait for ever.
     pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut current = self.session.lock().await;
-        let running = current.upgrade().filter(|session| session.check().is_ok());
-        let session = match running {
-            Some(session) => session,
-            None => {
-                let lock = Lock::take(self.store.clone(), self.key.clone(), Purpose::Session).await?;
-                self.new_session(Some(lock))
-            }
-        };
-        self.refresh().await?;
+        if let Some(session) = current.upgrade().filter(|session| session.is_usable())
+            && session.knows_marks().await?
+        {
+            self.refresh().await?;
+            return Ok(session);
+        }
+        let session = self.open_session(Purpose::Session).await?;
         *current = Arc::downgrade(&session);
         Ok(session)
     }
 
+    /// A new session, with a lock of its own.
+    ///
+    /// The order matters: first the lock, then the marks (a prune does it the other way round, so that one sees the other), and
+    /// last the index (a sweep changes it before its mark goes).
+    pub(crate) async fn open_session(&self, purpose: Purpose) -> Result<Arc<Session>> {
+        let lock = Lock::take(self.store.clone(), self.key.clone(), purpose).await?;
+        let excluded = self.exclude().await?;
+        self.refresh().await?;
+        Ok(self.new_session(Some(lock), excluded))
+    }
+
+    /// A session for whoever holds a lock otherwise.
+    pub(crate) fn unlocked_session(&self, excluded: Excluded) -> Arc<Session> {
+        self.new_session(None, excluded)
+    }
+
+    /// What is marked now. From now on readers prefer other copies.
+    async fn exclude(&self) -> Result<Excluded> {
+        let excluded = Excluded::load(&*self.store, &self.key).await?;
+        self.blobs.avoid(excluded.packs());
+        Ok(excluded)
+    }
+
+    /// Packs that running sessions have written.
+    pub(crate) fn writing(&self) -> Vec<Arc<Written>> {
+        let mut writing = self.writing.lock().expect("no panic while held");
+        writing.retain(|written| written.strong_count() > 0);
+        writing.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Takes in what others have written.
-    async fn refresh(&self) -> Result<()> {
+    pub(crate) async fn refresh(&self) -> Result<()> {
         self.damage.refresh().await?;
         self.index.refresh().await
     }
@@ -149,15 +200,20 @@ impl Opened {
         match self.session().await {
             Err(Error::Full { .. } | Error::Io { .. } | Error::Refused { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
+                let excluded = self.exclude().await?;
                 self.refresh().await?;
-                Ok(self.new_session(None))
+                Ok(self.new_session(None, excluded))
             }
             session => session,
         }
     }
 
-    fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
-        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone(), lock)
+    fn new_session(&self, lock: Option<Lock>, excluded: Excluded) -> Arc<Session> {
+        let (store, key, index, damage) =
+            (self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone());
+        let session = Session::new_excluding(store, key, index, damage, lock, excluded);
+        self.writing.lock().expect("no panic while held").push(Arc::downgrade(session.written()));
+        session
     }
 
     pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {
@@ -206,7 +262,7 @@ impl Repo {
         if written != sealed_config || keys.len() != 1 {
             return Err(Error::NotEmpty { location: location.to_string() });
         }
-        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config) })))
+        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config, None) })))
     }
 
     /// Opens a repository, with any of its passwords.
@@ -230,7 +286,7 @@ impl Repo {
         location: Location,
         store: Arc<dyn Store>,
         password: &SecretString,
-        _options: OpenOptions,
+        options: OpenOptions,
     ) -> Result<Repo> {
         let not_ours = |why: &str| Error::NotARepository { location: location.to_string(), why: why.to_owned() };
         let missing = |error| match error {
@@ -248,7 +304,11 @@ impl Repo {
         let key = key.ok_or_else(|| Error::WrongPassword { location: location.to_string() })?;
         let config: Config = sealed::open(&key.0, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
         config.check()?;
-        Ok(Repo(Arc::new(Opened::new(location, store, key, &config))))
+        Ok(Repo(Arc::new(Opened::new(location, store, key, &config, options.cache_dir.as_deref()))))
+    }
+
+    pub(crate) fn opened(&self) -> &Arc<Opened> {
+        &self.0
     }
 
     /// Its id: 64 hex digits.
