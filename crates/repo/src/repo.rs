@@ -268,7 +268,7 @@ impl Repo {
     /// Opens a repository, with any of its passwords.
     pub async fn open(location: impl Into<Location>, password: &SecretString, options: OpenOptions) -> Result<Repo> {
         let location = location.into();
-        let store = Delayed::new(store::open(&location)?, options.request_delay);
+        let store = Delayed::over(store::open(&location)?, options.request_delay);
         Repo::open_in(location, store, password, options).await
     }
 
