@@ -187,6 +187,8 @@ impl Rig {
             id: DatastoreId::random(),
             name: "offsite".into(),
             path: store.to_str().unwrap().into(),
+            s3: None,
+            s3_secret_access_key: None,
             password: Secret::new("another password"),
         }
     }
