@@ -63,6 +63,26 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
+    /// The server of a store does not do what it is asked, and asking again changes nothing.
+    #[error("{location} cannot be used: {refusal}")]
+    Refused {
+        /// The place.
+        location: String,
+        /// What is the matter.
+        refusal: Refusal,
+        /// What the server said.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server of a store could not be reached, or gave no good answer however often it was asked.
+    #[error("{location} cannot be reached")]
+    Unreachable {
+        /// The place.
+        location: String,
+        /// What went wrong the last time.
+        #[source]
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
     /// Someone has locked the whole repository, such as a `restic prune`.
     #[error("the repository is locked by {by}")]
     Locked {
@@ -72,6 +92,12 @@ pub enum Error {
     /// Our lock has been lost, so that somebody else may have removed what we were about to use.
     #[error("the lock on the repository was lost")]
     LockLost,
+    /// The password that the repository was opened with is not removed.
+    #[error("key {id} is the one that is in use")]
+    KeyInUse {
+        /// The key.
+        id: crate::KeyId,
+    },
     /// The point is protected from removal.
     #[error("the restore point is protected: {reason}")]
     Protected {
@@ -103,12 +129,46 @@ pub enum Error {
     BrokenOff(&'static str),
 }
 
+/// Why a server does not do what it is asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such bucket.
+    #[error("the server has no such bucket")]
+    NoBucket,
+    /// The access key may not do this.
+    #[error("the access key has no right to do this")]
+    Denied,
+    /// The server does not know the access key.
+    #[error("the server does not know the access key")]
+    UnknownKey,
+    /// The secret does not belong to the access key.
+    #[error("the secret access key does not belong to the access key")]
+    WrongSecret,
+    /// The bucket lies in another region.
+    #[error("the bucket lies in {}", expected.as_deref().map_or_else(|| "another region".to_owned(), |region| format!("region {region}")))]
+    WrongRegion {
+        /// Which one, if the server says so.
+        expected: Option<String>,
+    },
+    /// Its clock and ours differ too much.
+    #[error("its clock and the one of this machine differ by more than it allows")]
+    ClockSkew,
+    /// No TLS session, or its certificate is not trusted.
+    #[error("its certificate is not trusted, or it speaks no TLS")]
+    Tls,
+    /// Something else, which the source tells.
+    #[error("the server refuses")]
+    Other,
+}
+
 impl Error {
-    /// Is it worth to try again, with nothing changed? Only a foreign lock goes away by itself.
+    /// Is it worth to try again, with nothing changed? A foreign lock goes away by itself, and so does
+    /// what keeps a server from answering.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Locked { .. } | Error::LockLost => true,
+            Error::Locked { .. } | Error::LockLost | Error::Unreachable { .. } => true,
             Error::Source(cause) => cause.is_transient(),
             Error::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle)

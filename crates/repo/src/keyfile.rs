@@ -1,6 +1,7 @@
 //! Key files: the master key of the repository, sealed under a password.
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use rand::RngCore;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,6 +40,7 @@ const MAX_MEMORY_BYTES: u64 = 256 << 20;
 const MAX_WORK: u64 = 64 * (1 << 15) * 8 * 7;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 100;
+const READS_IN_FLIGHT: usize = 16;
 const SALT_BYTES: usize = 64;
 
 #[derive(Serialize, Deserialize)]
@@ -82,12 +84,17 @@ impl Kdf {
 
 /// Seals the master key under a password: name and content of the key file.
 pub(crate) fn seal(master: &Key, password: &SecretString, kdf: Kdf) -> Result<(Id, Bytes)> {
+    seal_as(master, password, kdf, machine::USER)
+}
+
+/// The same, for somebody.
+pub(crate) fn seal_as(master: &Key, password: &SecretString, kdf: Kdf, username: &str) -> Result<(Id, Bytes)> {
     let mut salt = Zeroizing::new(vec![0; SALT_BYTES]);
     rand::rng().fill_bytes(&mut salt);
     let user_key = kdf.derive(password, &salt)?;
     let file = KeyFile {
         created: Timestamp::now(),
-        username: machine::USER.to_owned(),
+        username: username.to_owned(),
         hostname: machine::host_name(),
         kdf: "scrypt".to_owned(),
         n: kdf.n,
@@ -129,15 +136,36 @@ fn damaged(why: &str) -> Error {
     Error::damaged("the key file", why)
 }
 
-/// Finds the master key: tries the password on each key file. `None` if it opens none.
-pub(crate) async fn find(store: &dyn Store, password: &SecretString) -> Result<Option<Key>> {
+/// Who has it, from when and where.
+pub(crate) fn describe(content: &[u8]) -> Result<(Timestamp, String, String)> {
+    let (file, _) = parse(content)?;
+    Ok((file.created, file.username, file.hostname))
+}
+
+/// All key files, in the order of their names.
+pub(crate) async fn all(store: &dyn Store) -> Result<Vec<(Id, Bytes)>> {
+    let mut names = store.list(Name::Key).await?;
+    names.truncate(MAX_FILES);
+    let reads = names.into_iter().map(|(id, _)| async move {
+        match store.get(Name::Key(id), MAX_FILE_BYTES).await {
+            Ok(content) => Ok(Some((id, content))),
+            Err(Error::NotFound { .. }) => Ok(None), // removed in this moment
+            Err(error) => Err(error),
+        }
+    });
+    let mut files: Vec<_> = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT).try_collect().await?;
+    files.sort();
+    Ok(files.into_iter().flatten().collect())
+}
+
+/// Finds the master key, and the key file that holds it: tries the password on each. `None` if it opens none.
+pub(crate) async fn find(files: Vec<(Id, Bytes)>, password: &SecretString) -> Result<Option<(Key, Id)>> {
     let mut first_error = None;
-    for (id, _) in store.list(Name::Key).await?.into_iter().take(MAX_FILES) {
-        let content = store.get(Name::Key(id), MAX_FILE_BYTES).await?;
+    for (id, content) in files {
         let password = password.clone();
         let tried = tokio::task::spawn_blocking(move || open(&content, &password)).await;
         match tried.map_err(|_| Error::BrokenOff("deriving a key"))? {
-            Ok(Some(key)) => return Ok(Some(key)),
+            Ok(Some(key)) => return Ok(Some((key, id))),
             Ok(None) => {}
             Err(error) => first_error = first_error.or(Some(error)),
         }

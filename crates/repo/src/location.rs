@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 
+use crate::{Error, Result};
+
 /// Where a repository lies. Displayed, it is the address by which restic knows it.
 #[derive(Clone, Debug)]
 pub enum Location {
@@ -29,6 +31,37 @@ pub struct S3Location {
     pub access_key_id: String,
     /// The secret that proves it.
     pub secret_access_key: SecretString,
+    /// Certificates (PEM) of authorities that the server's may be signed by, besides those that this machine trusts.
+    pub ca_certificate: Option<String>,
+}
+
+impl S3Location {
+    /// Is it something that a server can be asked for?
+    pub(crate) fn check(&self) -> Result<()> {
+        let invalid = |what: String| Err(Error::Invalid(what));
+        if let Some(endpoint) = &self.endpoint {
+            let url: Option<reqwest::Url> = endpoint.parse().ok();
+            let plain = |url: &reqwest::Url| {
+                matches!(url.scheme(), "http" | "https")
+                    && url.has_host()
+                    && (url.username(), url.password()) == ("", None)
+                    && (url.path(), url.query(), url.fragment()) == ("/", None, None)
+            };
+            if !url.as_ref().is_some_and(plain) {
+                return invalid(format!("{endpoint} is no address of an S3 server: it is written https://HOST:PORT"));
+            }
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if !(3..=255).contains(&self.bucket.len()) || !self.bucket.chars().all(fits) || self.bucket.starts_with('.') {
+            return invalid(format!("{} is no name of a bucket", self.bucket));
+        }
+        let prefix = self.prefix.trim_matches('/');
+        let bad = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
+        if self.prefix.len() > 512 || (!prefix.is_empty() && prefix.split('/').any(bad)) {
+            return invalid(format!("{} is no prefix for the names of objects", self.prefix));
+        }
+        Ok(())
+    }
 }
 
 impl fmt::Display for Location {

@@ -80,6 +80,8 @@ pub(crate) struct Opened {
     location: Location,
     findings: Vec<String>,
     id: String,
+    /// The key file that this was opened with.
+    pub(crate) key_id: Id,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) key: Arc<Key>,
     pub(crate) index: Arc<Index>,
@@ -96,7 +98,7 @@ pub(crate) struct ZeroChunk {
 }
 
 impl Opened {
-    fn new(location: Location, store: Arc<dyn Store>, key: Key, config: &Config) -> Self {
+    fn new(location: Location, store: Arc<dyn Store>, (key, key_id): (Key, Id), config: &Config) -> Self {
         let key = Arc::new(key);
         let index = Arc::new(Index::new(store.clone(), key.clone()));
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
@@ -105,6 +107,7 @@ impl Opened {
             location,
             findings: Vec::new(),
             id: config.id.to_string(),
+            key_id,
             blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
@@ -144,7 +147,7 @@ impl Opened {
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
     async fn reading_session(&self) -> Result<Arc<Session>> {
         match self.session().await {
-            Err(Error::Full { .. } | Error::Io { .. }) => {
+            Err(Error::Full { .. } | Error::Io { .. } | Error::Refused { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
                 self.refresh().await?;
                 Ok(self.new_session(None))
@@ -195,8 +198,15 @@ impl Repo {
         let findings = store.prepare().await?;
         store.put(Name::Key(key_name), key_file).await?;
         // The config comes last: without it, this is no repository.
-        store.put(Name::Config, sealed::seal_plain(&key, &config)).await?;
-        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, key, &config) })))
+        let sealed_config = sealed::seal_plain(&key, &config);
+        store.put(Name::Config, sealed_config.clone()).await?;
+        // Of two that create one at the same place in the same moment, at least one shall notice.
+        let (written, keys) =
+            futures::try_join!(store.get(Name::Config, sealed::SMALL_FILE_BYTES), store.list(Name::Key))?;
+        if written != sealed_config || keys.len() != 1 {
+            return Err(Error::NotEmpty { location: location.to_string() });
+        }
+        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config) })))
     }
 
     /// Opens a repository, with any of its passwords.
@@ -227,13 +237,16 @@ impl Repo {
             Error::NotFound { .. } => not_ours("it has no file `config`"),
             other => other,
         };
-        let config = store.get(Name::Config, sealed::SMALL_FILE_BYTES).await.map_err(missing)?;
-        if store.list(Name::Key).await.map_or(true, |keys| keys.is_empty()) {
-            return Err(not_ours("it has no key files"));
-        }
-        let key = keyfile::find(&*store, password).await?;
+        let (config, keys) = futures::join!(store.get(Name::Config, sealed::SMALL_FILE_BYTES), keyfile::all(&*store));
+        let config = config.map_err(missing)?;
+        let keys = match keys {
+            Ok(keys) if !keys.is_empty() => keys,
+            Ok(_) | Err(Error::Io { .. }) => return Err(not_ours("it has no key files")),
+            Err(error) => return Err(error),
+        };
+        let key = keyfile::find(keys, password).await?;
         let key = key.ok_or_else(|| Error::WrongPassword { location: location.to_string() })?;
-        let config: Config = sealed::open(&key, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
+        let config: Config = sealed::open(&key.0, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
         config.check()?;
         Ok(Repo(Arc::new(Opened::new(location, store, key, &config))))
     }

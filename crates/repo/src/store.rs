@@ -9,21 +9,34 @@ use bytes::Bytes;
 use crate::id::Id;
 use crate::{Location, Result};
 
+#[cfg(test)]
+mod conformance;
 mod delayed;
 mod directory;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
+pub(crate) mod flawed;
+#[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
+#[path = "../../../tests/peers/moto.rs"]
+pub(crate) mod moto;
+mod patience;
+mod s3;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use delayed::Delayed;
 pub(crate) use directory::Directory;
+use patience::{Patience, Patient};
+use s3::S3;
 
 /// The store at a place. Nothing is asked of it yet.
 pub(crate) fn open(location: &Location) -> Result<Arc<dyn Store>> {
     match location {
-        Location::Directory(dir) => Ok(Arc::new(Directory::new(dir))),
-        Location::S3(_) => Err(crate::Error::Invalid("S3 is not there yet".to_owned())),
+        Location::Directory(dir) => Ok(Patient::new(Arc::new(Directory::new(dir)), Patience::default())),
+        Location::S3(s3) => Ok(Patient::new(Arc::new(S3::new(s3)?), Patience::default())),
     }
 }
 

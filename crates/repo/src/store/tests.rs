@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use super::flawed::{Flaw, Flawed};
+use super::memory::Memory;
 use super::*;
 use crate::Error;
 
@@ -13,30 +15,43 @@ async fn directory() -> (tempfile::TempDir, Directory) {
     (dir, store)
 }
 
-#[tokio::test]
-async fn files_come_back_whole_in_part_and_in_lists() {
-    let (_dir, store) = directory().await;
-    let id = Id::of(b"x");
-    let ours = [Name::Mark as Kind, Name::Forgotten, Name::Damage, Name::Verified, Name::Protection];
-    for kind in [Name::Key as Kind, Name::Lock, Name::Index, Name::Snapshot, Name::Pack].into_iter().chain(ours) {
-        assert!(store.list(kind).await.unwrap().is_empty());
-        store.put(kind(id), "content".into()).await.unwrap();
-        assert_eq!(store.len(kind(id)).await.unwrap(), Some(7));
-        assert_eq!(store.get(kind(id), 7).await.unwrap(), "content");
-        assert_eq!(store.get_range(kind(id), 2, 3, Vec::new()).await.unwrap(), b"nte");
-        assert_eq!(store.list(kind).await.unwrap(), [(id, 7)]);
-        assert!(matches!(store.get(kind(id), 6).await, Err(Error::Damaged { .. })));
-        assert!(matches!(store.get_range(kind(id), 5, 3, Vec::new()).await, Err(Error::Damaged { .. })));
-        assert!(matches!(
-            store.get_range(kind(id), u64::MAX, 1, Vec::new()).await,
-            Err(Error::Io { .. } | Error::Damaged { .. })
-        ));
-        store.remove(kind(id)).await.unwrap();
-        store.remove(kind(id)).await.unwrap();
-        assert!(matches!(store.get(kind(id), 7).await, Err(Error::NotFound { .. })));
-        assert!(matches!(store.get_range(kind(id), 0, 1, Vec::new()).await, Err(Error::NotFound { .. })));
-        assert!(store.list(kind).await.unwrap().is_empty());
+/// Waits little: tests have no time.
+pub(super) fn hurried() -> Patience {
+    Patience {
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(20),
+        give_up_after: Duration::from_secs(10),
+        give_up_first_after: Duration::from_secs(5),
     }
+}
+
+#[tokio::test]
+async fn a_directory_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    conformance::suite(Arc::new(Directory::new(&dir.path().join("repo")))).await;
+}
+
+#[tokio::test]
+async fn memory_conforms() {
+    conformance::suite(Arc::new(Memory::default())).await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_now_and_then_conforms_for_those_who_are_patient() {
+    for flaw in [Flaw::Fails(1), Flaw::Fails(3), Flaw::Delays] {
+        let flawed = Flawed::new(Arc::new(Memory::default()), flaw);
+        conformance::suite(Patient::new(flawed, hurried())).await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_pass_is_not_tried_again() {
+    let store = Flawed::new(Arc::new(Memory::default()), Flaw::CutsRead(usize::MAX));
+    let patient = Patient::new(store.clone(), Patience::default());
+    assert!(matches!(patient.get(Name::Config, 9).await, Err(Error::NotFound { .. })));
+    patient.put(Name::Config, "config".into()).await.unwrap();
+    assert!(matches!(patient.get(Name::Config, 3).await, Err(Error::Damaged { .. })));
+    assert_eq!(store.writes(), 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,11 @@ mod damage;
 mod disks;
 mod full;
 mod judge;
+mod keys;
 mod killed;
+#[path = "../../../../tests/peers/moto.rs"]
+mod moto;
+mod s3;
 mod store;
 mod together;
 mod verify;
