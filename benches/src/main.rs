@@ -12,6 +12,7 @@ mod peers;
 mod pipeline;
 mod report;
 mod restore;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -57,6 +58,8 @@ enum Part {
     Latency,
     /// A restore point into a file.
     Restore,
+    /// All of a repository read and judged, beside `sha256sum` and `restic check --read-data`.
+    Verify,
     /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
 }
@@ -84,6 +87,13 @@ enum Role {
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
     Restore { repo: PathBuf, to: PathBuf },
+    /// Verifies a repository.
+    #[command(hide = true)]
+    Verify {
+        repo: PathBuf,
+        #[arg(long)]
+        quick: bool,
+    },
     /// Makes a repository of rustic's.
     #[cfg(feature = "rustic")]
     #[command(hide = true)]
@@ -95,7 +105,7 @@ enum Role {
 }
 
 /// What `bench repo` measures, and what is measured without it.
-const REPO_PARTS: [Part; 3] = [Part::Pipeline, Part::Increment, Part::Latency];
+const REPO_PARTS: [Part; 4] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Verify];
 const DEFAULT_PARTS: [Part; 3] = [Part::Pipeline, Part::Restore, Part::Path];
 
 fn main() -> Result<()> {
@@ -111,6 +121,7 @@ fn main() -> Result<()> {
         Some(Role::RusticCreate { repo }) => peers::rustic::create(repo),
         #[cfg(feature = "rustic")]
         Some(Role::RusticWrite { disk, repo }) => peers::rustic::write(disk, repo),
+        Some(Role::Verify { repo, quick }) => run(verify::verify(repo, *quick)),
         Some(Role::Repo) => bench(&arguments, &REPO_PARTS),
         None => bench(&arguments, &DEFAULT_PARTS),
     }
@@ -146,6 +157,9 @@ fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
     }
     if parts(Part::Restore) {
         restore::measure(&mut report, disk, scratch)?;
+    }
+    if parts(Part::Verify) {
+        verify::measure(&mut report, disk, scratch)?;
     }
     if parts(Part::Path) {
         path::measure(&mut report, disk, scratch)?;
