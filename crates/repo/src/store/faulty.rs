@@ -48,7 +48,10 @@ impl Faulty {
     }
 
     async fn lose_locks(&self) -> Result<()> {
-        if self.fault == Fault::LoseLocks && self.changes() > self.at && !self.locks_are_lost.swap(true, Ordering::Relaxed) {
+        if self.fault == Fault::LoseLocks
+            && self.changes() > self.at
+            && !self.locks_are_lost.swap(true, Ordering::Relaxed)
+        {
             for (id, _) in self.store.list(Name::Lock).await? {
                 self.store.remove(Name::Lock(id)).await?;
             }
@@ -64,7 +67,10 @@ impl Faulty {
             Fault::Kill if number == self.at => {
                 // Not an exit, nor an abort: nothing is cleared away, nothing is said.
                 let pid = std::process::id().to_string();
-                std::process::Command::new("kill").args(["-9", &pid]).status().map_err(|error| Error::io(&path, error))?;
+                std::process::Command::new("kill")
+                    .args(["-9", &pid])
+                    .status()
+                    .map_err(|error| Error::io(&path, error))?;
                 loop {
                     std::thread::park();
                 }

@@ -92,8 +92,7 @@ impl Bench {
         let options = CreateOptions { chunk_bytes: CHUNK as u32, kdf: Kdf { n: 16, r: 8, p: 1 } };
         let password = SecretString::from("secret");
         Repo::create_in(Location::from(&dir), store.clone(), &password, options).await.unwrap();
-        let repo =
-            Repo::open_in(Location::from(&dir), store.clone(), &password, OpenOptions::default()).await.unwrap();
+        let repo = Repo::open_in(Location::from(&dir), store.clone(), &password, OpenOptions::default()).await.unwrap();
         let mut bench = Bench { _temp: temp, dir, store, repo, points: Vec::new() };
         for seed in 0..points {
             bench.points.push(back_up(&bench.repo, seed).await);

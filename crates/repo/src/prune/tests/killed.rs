@@ -59,7 +59,11 @@ async fn check_after_death(dir: &Path, used_bytes: u64, context: &str) {
     assert_eq!((left.unused_bytes, left.to_delete.packs, &left.waiting[..]), (0, 0, &[][..]), "{context}: {left:?}");
     assert!(names(&repo, Name::Mark).await.is_empty(), "{context}");
     let bytes = names_bytes(&repo).await;
-    assert!(bytes.abs_diff(used_bytes) < 4096, "{context}: {bytes} bytes instead of {used_bytes}, {:?}", sizes(&repo).await);
+    assert!(
+        bytes.abs_diff(used_bytes) < 4096,
+        "{context}: {bytes} bytes instead of {used_bytes}, {:?}",
+        sizes(&repo).await
+    );
 }
 
 #[test]

@@ -171,7 +171,15 @@ async fn marks_of_two_prunes_that_contradict_each_other_do_no_harm() {
     }
     moved.flush().await.unwrap();
     // Each of two has marked the packs that the other one kept.
-    let all: Vec<mark::MarkedPack> = repo.0.store.list(Name::Pack).await.unwrap().into_iter().map(|(id, bytes)| mark::MarkedPack { id, bytes }).collect();
+    let all: Vec<mark::MarkedPack> = repo
+        .0
+        .store
+        .list(Name::Pack)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(id, bytes)| mark::MarkedPack { id, bytes })
+        .collect();
     for pack in all {
         let mark = mark::Mark { at: Timestamp::now(), packs: vec![pack], orphans: vec![], sessions: None };
         mark.write(&*repo.0.store, &repo.0.key).await.unwrap();
