@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -13,6 +14,9 @@ use crate::{MoverConfig, journal::Journal, progress::Board};
 
 /// Lines that a job keeps for a server that does not answer; the oldest go first.
 const LOG_LINES: usize = 10_000;
+
+/// How often is looked at which step a job is whose steps are taken elsewhere.
+const STEP_EVERY: Duration = Duration::from_millis(200);
 
 /// Why a job does not go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,14 +80,31 @@ impl JobContext {
         }
     }
 
-    /// What has been done so far and stays done, whatever happens to the job from now on.
-    pub(crate) fn keep(&self, result: JobResult) {
-        *self.so_far.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    /// Changes what is told of the job even if it ends badly: what has been done so far and stays done.
+    pub(crate) fn so_far(&self, change: impl FnOnce(&mut Option<JobResult>)) {
+        change(&mut self.so_far.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// What was kept.
+    /// What has been done so far; it is told once.
     pub(crate) fn kept(&self) -> Option<JobResult> {
         self.so_far.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Awaits `work`, and shows as step what `step` says meanwhile.
+    pub(crate) async fn stepping<T>(&self, work: impl Future<Output = T>, step: impl Fn() -> &'static str) -> T {
+        let mut ticks = tokio::time::interval(STEP_EVERY);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                _ = ticks.tick() => {
+                    if self.board.current_step() != step() {
+                        self.step(step());
+                    }
+                }
+            }
+        }
     }
 
     /// Says what happened.

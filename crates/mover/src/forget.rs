@@ -1,11 +1,11 @@
-//! Removing restore points from their repository.
+//! Removing restore points from their repository, and protecting them from that.
 
 use futures::future::join_all;
-use xenkeep_api::{DatastoreAccess, JobResult, Problem};
+use xenkeep_api::{DatastoreAccess, JobResult, PointProtection, Problem};
 use xenkeep_repo::{Error, Repo, SnapshotId};
 
 use crate::{
-    context::{JobContext, Stop},
+    context::{JobContext, Stop, now},
     datastore, problem,
 };
 
@@ -38,7 +38,7 @@ pub(crate) async fn forget(cx: &JobContext, datastore: &DatastoreAccess, points:
                 }
             }
         }
-        cx.keep(JobResult::Forgotten { points: gone.clone() });
+        cx.so_far(|so_far| *so_far = Some(JobResult::Forgotten { points: gone.clone() }));
     }
     cx.info(format!("{} of {} points removed; a prune frees what only they held", gone.len(), points.len()));
     if let Some(problem) = failed {
@@ -48,6 +48,26 @@ pub(crate) async fn forget(cx: &JobContext, datastore: &DatastoreAccess, points:
         return Err(Stop::Cancelled);
     }
     Ok(JobResult::Forgotten { points: gone })
+}
+
+/// Protects a point with a reason, or lifts that.
+pub(crate) async fn protect(
+    cx: &JobContext,
+    datastore: &DatastoreAccess,
+    point: String,
+    reason: Option<String>,
+) -> Result<JobResult, Stop> {
+    cx.step("open");
+    let repo = datastore::open(cx, datastore).await?;
+    cx.step("protect");
+    let store = |error: Error| Stop::from(problem::repo(datastore, &error));
+    let id: SnapshotId = point.parse().map_err(store)?;
+    match &reason {
+        Some(reason) => repo.protect(&id, reason).await.map_err(store)?,
+        None => repo.unprotect(&id).await.map_err(store)?,
+    }
+    let protection = reason.map(|reason| PointProtection { reason, since: now() });
+    Ok(JobResult::Protection { point, protection })
 }
 
 async fn remove(repo: Repo, id: String) -> (String, xenkeep_repo::Result<()>) {

@@ -13,13 +13,15 @@
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `backup` `restore` `export` `client` `datastore` `forget` | the jobs |
+//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
 mod backup;
 mod client;
 mod content;
 mod context;
+mod copy;
 mod datastore;
 mod export;
 mod forget;
@@ -31,6 +33,7 @@ mod open;
 mod point;
 mod problem;
 mod progress;
+mod prune;
 mod recover;
 mod restore;
 mod run;
@@ -38,6 +41,7 @@ mod session;
 mod sr;
 mod tag;
 mod undo;
+mod verify;
 mod work;
 
 pub use content::{ContentSink, ReaderGone};

@@ -92,6 +92,7 @@ impl OpenPoint {
 }
 
 fn damaged(what: &str, why: &str) -> Problem {
-    Problem::new("point.damaged", format!("{what} of the point is damaged: {why}"))
-        .hint("restore another point; `restic check --read-data` names all that is damaged in the datastore")
+    Problem::new("point.damaged", format!("{what} of the point is damaged: {why}")).hint(
+        "restore another point; `xenkeep datastore verify NAME --full` names all that is damaged in the datastore",
+    )
 }

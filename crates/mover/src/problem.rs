@@ -121,7 +121,7 @@ fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) 
         )
         .hint("is another repository mounted there, or was its key removed?"),
         Error::Damaged { what, why } => Problem::new("datastore.damaged", format!("{store}: {what} is damaged: {why}"))
-            .hint("check the disk or server that the datastore lies on; `restic check --read-data` names all that is damaged"),
+            .hint("look after the disks that the datastore lies on; `xenkeep datastore verify NAME --full` names all that is damaged"),
         Error::Full { path, .. } => {
             Problem::new("datastore.full", format!("{store}: no space is left at {}", path.display()))
                 .hint("free some space there, then start the job again; what was stored so far is used by the next backup")
@@ -130,6 +130,8 @@ fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) 
             .hint("wait until it is done; `restic unlock` removes a lock whose owner is gone"),
         Error::LockLost => Problem::new("datastore.lock_lost", format!("{store}: the lock on the repository was lost"))
             .hint("start the job again, and don't remove locks while jobs run"),
+        Error::Protected { reason } => Problem::new("point.protected", format!("{store}: the point is protected: {reason}"))
+            .hint("lift that with `xenkeep point unprotect` if the point shall really go"),
         Error::NotFound { what } => Problem::new("point.not_found", format!("{store}: there is no {what}"))
             .hint("xenkeep point list shows all points"),
         Error::Source(source) => Problem::new("data.unreadable", format!("what was to be stored can't be read: {}", chain(&**source))),

@@ -9,10 +9,11 @@ use crate::{
     backup::{self, BackupSpec},
     client,
     context::{JobContext, Stop},
-    datastore,
+    copy, datastore,
     export::{self, ExportSpec},
-    forget, recover,
+    forget, prune, recover,
     restore::{self, RestoreSpec},
+    verify,
 };
 
 /// Does `job`.
@@ -36,14 +37,11 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             Box::pin(export::export(&cx, &*leases, &spec)).await
         }
         JobSpec::ForgetPoints { points, .. } => forget::forget(&cx, &given(datastore)?, &points).await,
-        JobSpec::ProtectPoint { .. }
-        | JobSpec::PruneDatastore { .. }
-        | JobSpec::VerifyDatastore { .. }
-        | JobSpec::CopyPoints { .. } => {
-            let _ = target;
-            Err(Problem::new("job.unknown", "this mover does not know jobs of this kind yet")
-                .hint("update xenkeep")
-                .into())
+        JobSpec::ProtectPoint { point, reason, .. } => forget::protect(&cx, &given(datastore)?, point, reason).await,
+        JobSpec::PruneDatastore { request, .. } => Box::pin(prune::prune(&cx, &given(datastore)?, &request)).await,
+        JobSpec::VerifyDatastore { request, .. } => Box::pin(verify::verify(&cx, &given(datastore)?, &request)).await,
+        JobSpec::CopyPoints { points, .. } => {
+            Box::pin(copy::copy(&cx, &given(datastore)?, &given(target)?, &points)).await
         }
         JobSpec::Recover { interrupted, .. } => {
             let _ = point;

@@ -27,6 +27,12 @@ impl Clock {
         let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
         self.shift_seconds.fetch_add(seconds, Ordering::Relaxed);
     }
+
+    /// Turns the clock back, for a pool that has a past. Best before anything has happened on it.
+    pub fn turn_back(&self, by: Duration) {
+        let seconds = i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
+        self.shift_seconds.fetch_sub(seconds, Ordering::Relaxed);
+    }
 }
 
 /// How long the slow parts of a pool take.

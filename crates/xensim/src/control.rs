@@ -108,11 +108,16 @@ async fn forget_sessions(State(control): State<Control>) -> StatusCode {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Advance {
-    seconds: u64,
+    seconds: i64,
 }
 
 async fn advance_clock(State(control): State<Control>, Json(by): Json<Advance>) -> StatusCode {
-    control.world.clock.advance(std::time::Duration::from_secs(by.seconds));
+    let moved = std::time::Duration::from_secs(by.seconds.unsigned_abs());
+    if by.seconds < 0 {
+        control.world.clock.turn_back(moved)
+    } else {
+        control.world.clock.advance(moved)
+    }
     // Who moves the clock wants to see what has become too old, not to wait for the next pass.
     control.world.sweep();
     StatusCode::NO_CONTENT

@@ -11,3 +11,4 @@ mod restore;
 mod rig;
 mod stores;
 mod tap;
+mod upkeep;

@@ -174,9 +174,25 @@ impl Rig {
         JobSpec::Recover { interrupted, client: Some(self.client.id), datastore: Some(self.datastore.id) }
     }
 
+    /// Another repository, with another key.
+    pub(crate) async fn second_store(&self) -> DatastoreAccess {
+        let store = self.dir.path().join("offsite");
+        let options = CreateOptions { kdf: Kdf { n: 1 << 4, r: 1, p: 1 }, ..CreateOptions::default() };
+        Repo::create(&store, &"another password".to_owned().into(), options).await.unwrap();
+        DatastoreAccess {
+            id: DatastoreId::random(),
+            name: "offsite".into(),
+            path: store.to_str().unwrap().into(),
+            password: Secret::new("another password"),
+        }
+    }
+
     /// Runs a job on a mover of its own, to its end.
     pub(crate) async fn run(&self, spec: JobSpec) -> (JobId, JobReport) {
-        let job = self.job(spec);
+        self.run_job(self.job(spec)).await
+    }
+
+    pub(crate) async fn run_job(&self, job: LeasedJob) -> (JobId, JobReport) {
         let id = job.id;
         self.desk.queue(job);
         let machine = Machine::start(&self.desk);

@@ -13,6 +13,8 @@ use crate::{Error, Limits};
 const MAX_ATTEMPTS: u32 = 12;
 /// Recoveries that were interrupted themselves start again at once, this often.
 const AT_ONCE: u32 = 2;
+/// How often a job is queued again that only has to go on.
+const MAX_RESUMED: u32 = 3;
 /// Longest wait before the next recovery.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// How long jobs that only looked are kept.
@@ -47,7 +49,7 @@ impl Engine {
     /// Forgets short jobs of old: they hold long answers, and say nothing that is true today.
     pub(super) async fn forget_short_jobs(&self) -> Result<(), Error> {
         let before = self.0.clock.now() - SHORT_JOBS_KEPT;
-        for kind in [JobKind::ListVms, JobKind::CheckClient] {
+        for kind in [JobKind::ListVms, JobKind::CheckClient, JobKind::ProtectPoint] {
             self.0.catalog.forget_jobs(kind, before).await?;
         }
         Ok(())
@@ -57,6 +59,17 @@ impl Engine {
 /// The recovery that an ended job needs, if it needs one.
 pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> Option<NewJob> {
     let state = ended.job.state;
+    if goes_on(ended.job.spec.kind()) {
+        let again = state == JobState::Interrupted && ended.attempt < MAX_RESUMED;
+        return again.then(|| NewJob {
+            id: JobId::random(),
+            spec: ended.job.spec.clone(),
+            subject: ended.job.subject.clone(),
+            vm_key: None,
+            not_before: None,
+            attempt: ended.attempt + 1,
+        });
+    }
     if ended.job.spec.kind() != JobKind::Recover {
         // An interrupted backup may have written a restore point without a word; a restore is asked to look, too.
         let interrupted =
@@ -77,6 +90,12 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
     }
     let start = (state != JobState::Interrupted || attempt > AT_ONCE).then(|| later(now, wait(attempt, limits)));
     Some(recovery(ended, attempt, start))
+}
+
+/// Half of it done is known to nobody but the datastore, and doing it again does the rest: it is simply queued again. A
+/// prune and a verification need not be: what they have done is in order, and the next one goes on.
+fn goes_on(kind: JobKind) -> bool {
+    matches!(kind, JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints)
 }
 
 /// Doubles with each attempt.

@@ -229,7 +229,8 @@ fn pruned(name: &str, prune: &PruneSummary) -> String {
         text += &format!("  {}: {}\n", count(class.count), one_line(&class.why));
     }
     for waiting in &prune.waiting {
-        text += &format!("  {} wait: {}\n", count(waiting.count), one_line(&waiting.reason));
+        let until = waiting.until.map(|at| format!(" before {}", units::time(at))).unwrap_or_default();
+        text += &format!("  {} wait: {}{until}\n", count(waiting.count), one_line(&waiting.reason));
     }
     text
 }

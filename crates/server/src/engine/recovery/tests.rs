@@ -95,3 +95,33 @@ fn a_recovery_ends_with_success_or_by_the_administrators_word() {
     assert!(next(&ended(recover(), JobState::Cancelled, true)).is_none());
     assert!(next(&ended(recover(), JobState::Warning, true)).is_some());
 }
+
+#[test]
+fn what_only_has_to_go_on_is_queued_again_but_not_for_ever() {
+    let (datastore, target) = (DatastoreId::random(), DatastoreId::random());
+    let points = vec!["aa".to_owned()];
+    for spec in [
+        JobSpec::ForgetPoints { datastore, points: points.clone() },
+        JobSpec::CopyPoints { datastore, target, points },
+        JobSpec::ProtectPoint { datastore, point: "aa".to_owned(), reason: None },
+    ] {
+        let mut ended = ended(spec.clone(), JobState::Interrupted, false);
+        for attempt in 1..=MAX_RESUMED {
+            let job = next(&ended).unwrap();
+            assert_eq!((&job.spec, job.attempt, job.not_before), (&spec, attempt, None));
+            ended.attempt = job.attempt;
+        }
+        assert!(next(&ended).is_none(), "{spec:?}");
+        for state in [JobState::Failed, JobState::Cancelled, JobState::Success] {
+            ended.attempt = 0;
+            ended.job.state = state;
+            assert!(next(&ended).is_none(), "{spec:?} {state:?}");
+        }
+    }
+    for spec in [
+        JobSpec::PruneDatastore { datastore, request: xenkeep_api::PruneRequest::default() },
+        JobSpec::VerifyDatastore { datastore, request: xenkeep_api::VerifyRequest::default() },
+    ] {
+        assert!(next(&ended(spec, JobState::Interrupted, false)).is_none());
+    }
+}

@@ -27,10 +27,10 @@ fn a_prune_says_what_goes_and_what_waits() {
         waiting: vec![
             PruneWaiting {
                 count: packs(33, GIB + GIB / 8),
-                reason: "for the end of the grace time".into(),
+                reason: "the grace time is not over".into(),
                 until: Some(samples::at(3600)),
             },
-            PruneWaiting { count: packs(1, 9), reason: "for restic on backup2".into(), until: None },
+            PruneWaiting { count: packs(1, 9), reason: "restic on backup2 works in the datastore".into(), until: None },
         ],
         ..PruneSummary::default()
     };
