@@ -153,6 +153,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Session {
+    #[cfg(test)]
     pub(crate) fn new(
         store: Arc<dyn Store>,
         key: Arc<Key>,

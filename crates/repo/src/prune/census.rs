@@ -180,9 +180,11 @@ impl Census {
 
     /// Of several copies one is needed: a good one, in the pack that is needed most. If there is no good one, all of them.
     fn choose_copies(&mut self, copied: Copied) {
-        let waste: IdMap<u64> = self.packs.iter().map(|(id, pack)| (*id, pack.garbage_share())).collect();
+        // Best is one without garbage, and one that is needed for other things as well.
+        let of = |pack: &PackInfo| (pack.garbage_share(), pack.used_blobs == 0);
+        let waste: IdMap<(u64, bool)> = self.packs.iter().map(|(id, pack)| (*id, of(pack))).collect();
         for (_, copies) in copied {
-            let share = |copy: &&Copy| (waste.get(&copy.pack).copied().unwrap_or(u64::MAX), copy.pack);
+            let share = |copy: &&Copy| (waste.get(&copy.pack).copied().unwrap_or((u64::MAX, true)), copy.pack);
             let chosen = copies.iter().filter(|copy| copy.good).min_by_key(share).map(|copy| copy.pack);
             let mut counted = None;
             for copy in copies {

@@ -22,6 +22,8 @@ pub(super) struct Mark {
     pub(super) packs: Vec<MarkedPack>,
     /// Packs that no index file names, so that nobody can refer to what is in them, but for whoever has just written them.
     pub(super) orphans: Vec<MarkedPack>,
+    /// The points that were looked at, by the first digits of their ids: nothing of what they need is marked.
+    pub(super) points: Vec<String>,
     /// The sessions that were there when the mark stood: they may refer to all of it. If they are missing, whoever was about
     /// to note them was interrupted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,7 +44,17 @@ pub(super) struct Noted {
     pub(super) since: Timestamp,
 }
 
+/// Enough of a point's id for a mark.
+pub(super) fn short(point: &Id) -> String {
+    hex::encode(&point.as_bytes()[..8])
+}
+
 impl Mark {
+    /// Was this point looked at before the mark was written?
+    pub(super) fn knows(&self, point: &Id) -> bool {
+        self.points.contains(&short(point))
+    }
+
     pub(super) fn all(&self) -> impl Iterator<Item = &MarkedPack> {
         self.packs.iter().chain(&self.orphans)
     }

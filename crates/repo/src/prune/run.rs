@@ -19,7 +19,7 @@ use crate::lock::{Lock, Purpose};
 use crate::repo::Opened;
 use crate::session::Session;
 use crate::store::Name;
-use crate::{Error, Result};
+use crate::{Error, Result, protect};
 
 /// Packs that are deleted at once, and between two looks whether the lock is still ours.
 const DELETIONS_IN_FLIGHT: usize = 16;
@@ -44,11 +44,16 @@ pub(super) async fn prune(repo: &Arc<Opened>, options: &PruneOptions) -> Result<
     let purpose = if options.dry_run { Purpose::Session } else { Purpose::Prune };
     let session = repo.open_session(purpose).await?;
     let writing = repo.writing();
-    let forgotten = repo.store.list(Name::Forgotten).await?;
+    let forgotten = protect::forgotten(&*repo.store, &repo.key).await?;
     let marks = mark::read_all(&*repo.store, &repo.key).await?;
+    // What was forgotten only matters to marks that were written before the point was there.
+    let needless = |point: &Id| marks.iter().all(|(_, mark)| mark.knows(point));
+    let (needless, needed): (Vec<_>, Vec<_>) = forgotten.into_iter().partition(|(_, of)| needless(&of.point.0));
+    let [needless, needed] = [needless, needed].map(|files| files.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
 
     progress.begin(PruneStep::Walking, 0);
     let mut used = Used::new(repo).await?;
+    used.pass_over(&needless);
     used.add_points(repo).await?;
 
     progress.begin(PruneStep::Counting, 0);
@@ -64,9 +69,10 @@ pub(super) async fn prune(repo: &Arc<Opened>, options: &PruneOptions) -> Result<
     let all_due = earlier.waiting.is_empty();
     let all_swept = run.sweep(earlier).await? && all_due;
     run.mark(plan).await?;
-    if all_swept && !options.dry_run {
-        // No mark stands that was written before these points were forgotten.
-        for (id, _) in forgotten {
+    if !options.dry_run {
+        // Marks that were written later have seen all who may have been using these points.
+        let done = if all_swept { needed } else { Vec::new() };
+        for id in needless.into_iter().chain(done) {
             repo.store.remove(Name::Forgotten(id)).await?;
         }
     }
@@ -207,9 +213,10 @@ impl Run<'_> {
     /// Writes marks that do not say yet which sessions there are. If the lock turns out to be lost, they go again: somebody
     /// else may have come to other conclusions.
     async fn write_marks(&mut self, packs: &[MarkedPack], orphans: &[MarkedPack]) -> Result<Vec<(Id, Mark)>> {
+        let points: Vec<String> = self.used.snapshots().map(mark::short).collect();
         let mark = |packs: &[MarkedPack], orphans: &[MarkedPack]| {
             let (packs, orphans) = (packs.to_vec(), orphans.to_vec());
-            Mark { at: Timestamp::now(), packs, orphans, sessions: None }
+            Mark { at: Timestamp::now(), packs, orphans, points: points.clone(), sessions: None }
         };
         let of_packs = packs.chunks(MARK_PACKS).map(|packs| mark(packs, &[]));
         let of_orphans = orphans.chunks(MARK_PACKS).map(|orphans| mark(&[], orphans));
@@ -233,6 +240,7 @@ impl Run<'_> {
             at: Timestamp::now(),
             packs: plan.doomed().copied().collect(),
             orphans: plan.orphans.clone(),
+            points: Vec::new(),
             sessions: None,
         };
         if mark.all().next().is_none() {

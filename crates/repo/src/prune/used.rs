@@ -41,6 +41,16 @@ impl Used {
         Ok(Used { data, room, trees: Walk::default(), visited: HashSet::new(), points: 0 })
     }
 
+    /// Leaves out notes of points that were forgotten.
+    pub(super) fn pass_over(&mut self, forgotten: &[Id]) {
+        self.visited.extend(forgotten.iter().map(|id| Name::Forgotten(*id)));
+    }
+
+    /// All points that were looked at.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = &Id> {
+        self.visited.iter().filter_map(|name| if let Name::Snapshot(id) = name { Some(id) } else { None })
+    }
+
     pub(super) fn contains(&self, kind: BlobKind, id: &Id) -> bool {
         match kind {
             BlobKind::Data => self.data.contains(id),
