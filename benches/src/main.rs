@@ -5,6 +5,7 @@
 
 mod disk;
 mod increment;
+mod index;
 mod latency;
 mod measure;
 mod path;
@@ -43,6 +44,9 @@ struct Arguments {
     /// Size of the disk that is made, in GiB.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..), global = true)]
     size_gib: u64,
+    /// Chunks in the index of part `index`: 10 TiB of them.
+    #[arg(long, default_value_t = 20_000_000, value_parser = clap::value_parser!(u64).range(1..), global = true)]
+    index_chunks: u64,
     /// What to measure: by default pipeline, restore and path, with `repo` all that concerns the repository.
     #[arg(long, value_enum, value_delimiter = ',', global = true)]
     parts: Vec<Part>,
@@ -62,6 +66,8 @@ enum Part {
     Verify,
     /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
+    /// The index of a large repository. Needs no disk.
+    Index,
 }
 
 /// What this program does besides: mostly in processes of its own, so that their memory can be watched.
@@ -83,6 +89,12 @@ enum Role {
         delay_ms: u64,
         #[arg(long)]
         changed: Option<PathBuf>,
+    },
+    /// A step of measuring an index.
+    #[command(hide = true)]
+    Index {
+        #[command(subcommand)]
+        step: index::Step,
     },
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
@@ -123,6 +135,7 @@ fn main() -> Result<()> {
         Some(Role::RusticWrite { disk, repo }) => peers::rustic::write(disk, repo),
         Some(Role::Verify { repo, quick }) => run(verify::verify(repo, *quick)),
         Some(Role::Repo) => bench(&arguments, &REPO_PARTS),
+        Some(Role::Index { step }) => run(index::run(step)),
         None => bench(&arguments, &DEFAULT_PARTS),
     }
 }
@@ -138,6 +151,12 @@ fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
     }
     .context("cannot make a scratch directory")?;
     let scratch = scratch.path();
+    if arguments.parts.contains(&Part::Index) {
+        index::measure(scratch, arguments.index_chunks)?;
+        if arguments.parts.len() == 1 {
+            return Ok(());
+        }
+    }
     let disk = match &arguments.disk {
         Some(disk) => disk.clone(),
         None => disk::make(scratch, arguments.size_gib << 30)?,

@@ -226,8 +226,9 @@ async fn a_lost_index_file_is_told_with_the_points_that_need_it() {
     fs::remove_file(&path).unwrap();
     let report = verify_anew(&dir, Depth::Quick).await.unwrap();
     let file = only(&report);
-    assert_eq!((file.kind, report.unindexed_packs, file.points.len()), (FileKind::Chunks, 2, 1), "{report:#?}");
-    assert!(file.points[0].whole && file.remedy.contains("restic repair index"), "{file:?}");
+    assert_eq!((file.kind, report.unindexed_packs), (FileKind::Chunks, 2), "{report:#?}");
+    // The other point may need chunks that both have.
+    assert!(file.points.iter().any(|point| point.whole) && file.remedy.contains("restic repair index"), "{file:?}");
     fs::write(&path, "rubbish").unwrap();
     let report = verify_anew(&dir, Depth::Full).await.unwrap();
     assert_eq!(report.damaged.len(), 2, "the file, and what it should name: {report:#?}");
