@@ -1,8 +1,9 @@
 //! The disk that all work on: a file system with real files, some random data, and holes.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -85,7 +86,7 @@ pub(crate) fn read_changed(list: &Path) -> Result<Vec<u64>> {
 /// library makes up the disk.
 fn copy_files(from: &Path, to: &Path, budget: u64) -> Result<()> {
     let mut files = Vec::new();
-    list(from, &mut files)?;
+    list(from, &mut HashSet::new(), &mut files)?;
     files.sort_by_key(|(path, size)| (mixed(path), *size));
     let mut copied = 0;
     for (path, size) in files {
@@ -110,15 +111,19 @@ fn mixed(path: &Path) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// All plain files below a directory, with their sizes.
-fn list(dir: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
+/// All plain files below a directory, with their sizes. What has several names comes once: copies of it would be
+/// many times on the disk, which no real one is (and 143 names of one program are no sample of anything).
+fn list(dir: &Path, seen: &mut HashSet<u64>, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            list(&entry.path(), files)?;
+            list(&entry.path(), seen, files)?;
         } else if kind.is_file() {
-            files.push((entry.path(), entry.metadata()?.len()));
+            let metadata = entry.metadata()?;
+            if metadata.nlink() == 1 || seen.insert(metadata.ino()) {
+                files.push((entry.path(), metadata.len()));
+            }
         }
     }
     Ok(())

@@ -15,7 +15,7 @@ mod report;
 mod restore;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -117,7 +117,7 @@ enum Role {
 }
 
 /// What `bench repo` measures, and what is measured without it.
-const REPO_PARTS: [Part; 4] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Verify];
+const REPO_PARTS: [Part; 5] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Verify, Part::Index];
 const DEFAULT_PARTS: [Part; 3] = [Part::Pipeline, Part::Restore, Part::Path];
 
 fn main() -> Result<()> {
@@ -129,13 +129,13 @@ fn main() -> Result<()> {
             run(pipeline::write(disk, repo, Duration::from_millis(*delay_ms), changed.as_deref()))
         }
         Some(Role::Restore { repo, to }) => run(restore::restore(repo, to)),
+        Some(Role::Index { step }) => run(index::run(step)),
         #[cfg(feature = "rustic")]
         Some(Role::RusticCreate { repo }) => peers::rustic::create(repo),
         #[cfg(feature = "rustic")]
         Some(Role::RusticWrite { disk, repo }) => peers::rustic::write(disk, repo),
         Some(Role::Verify { repo, quick }) => run(verify::verify(repo, *quick)),
         Some(Role::Repo) => bench(&arguments, &REPO_PARTS),
-        Some(Role::Index { step }) => run(index::run(step)),
         None => bench(&arguments, &DEFAULT_PARTS),
     }
 }
@@ -151,38 +151,43 @@ fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
     }
     .context("cannot make a scratch directory")?;
     let scratch = scratch.path();
-    if arguments.parts.contains(&Part::Index) {
-        index::measure(scratch, arguments.index_chunks)?;
-        if arguments.parts.len() == 1 {
-            return Ok(());
-        }
-    }
-    let disk = match &arguments.disk {
-        Some(disk) => disk.clone(),
-        None => disk::make(scratch, arguments.size_gib << 30)?,
-    };
-    let disk = disk.as_path();
-    let mut report = Report::new(disk, arguments.runs)?;
     let chosen = if arguments.parts.is_empty() { default_parts } else { &arguments.parts };
     let parts = |part| chosen.contains(&part);
-    if parts(Part::Pipeline) {
-        pipeline::measure(&mut report, disk, scratch)?;
+    let mut report = Report::new(arguments.runs);
+    if parts(Part::Index) {
+        index::measure(&mut report, scratch, arguments.index_chunks)?;
     }
-    if parts(Part::Increment) {
-        increment::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Latency) {
-        latency::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Restore) {
-        restore::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Verify) {
-        verify::measure(&mut report, disk, scratch)?;
-    }
-    if parts(Part::Path) {
-        path::measure(&mut report, disk, scratch)?;
+    if chosen.iter().any(|part| *part != Part::Index) {
+        let disk = match &arguments.disk {
+            Some(disk) => disk.clone(),
+            None => disk::make(scratch, arguments.size_gib << 30)?,
+        };
+        report.set_disk(&disk)?;
+        with_disk(&mut report, &disk, scratch, &parts)?;
     }
     report.print();
+    Ok(())
+}
+
+/// The parts that work on a disk.
+fn with_disk(report: &mut Report, disk: &Path, scratch: &Path, parts: &dyn Fn(Part) -> bool) -> Result<()> {
+    if parts(Part::Pipeline) {
+        pipeline::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Increment) {
+        increment::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Latency) {
+        latency::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Restore) {
+        restore::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Verify) {
+        verify::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Path) {
+        path::measure(report, disk, scratch)?;
+    }
     Ok(())
 }

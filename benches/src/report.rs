@@ -125,15 +125,22 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(disk: &Path, runs: u32) -> Result<Self> {
+    pub(crate) fn new(runs: u32) -> Self {
+        Report { runs, head: String::new(), rows: Vec::new(), figures: Vec::new(), size: 0 }
+    }
+
+    /// What the contestants work on.
+    pub(crate) fn set_disk(&mut self, disk: &Path) -> Result<()> {
         let metadata = disk.metadata()?;
         let (size, data) = (metadata.len(), metadata.blocks() * 512);
-        let head = format!(
-            "A disk of {:.1} GiB with {:.1} GiB of data, {runs} runs each, medians.",
+        self.head = format!(
+            "A disk of {:.1} GiB with {:.1} GiB of data, {} runs each, medians.",
             size as f64 / MIB / 1024.0,
-            data as f64 / MIB / 1024.0
+            data as f64 / MIB / 1024.0,
+            self.runs
         );
-        Ok(Report { runs, head, rows: Vec::new(), figures: Vec::new(), size })
+        self.size = size;
+        Ok(())
     }
 
     /// Runs contestants in turns.
