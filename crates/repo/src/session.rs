@@ -37,10 +37,11 @@ use crate::{Counters, Error, Result, work};
 mod tests;
 
 /// Bytes of chunks and packs that may be in memory at once.
-pub(crate) const BUDGET_BYTES: usize = 96 << 20;
+pub(crate) const BUDGET_BYTES: usize = 128 << 20;
 
-/// Packs that are being stored at once.
-const UPLOADS_IN_FLIGHT: usize = 3;
+/// Packs that are being stored at once: as many as the budget lets be, so that a store that is far away (300 ms a request)
+/// is kept busy. Packs of trees are small.
+const UPLOADS_IN_FLIGHT: usize = 8;
 
 /// An index file is written when this many blobs wait for it: so an interrupted backup keeps most of its work.
 const UNINDEXED_BLOBS: usize = 20_000;
