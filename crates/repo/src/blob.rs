@@ -1,14 +1,14 @@
 //! Reading blobs: found through the index, opened, unpacked, and never given out before their hash was checked.
 
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::crypto::{Key, SEAL_BYTES};
 use crate::damage::KnownDamage;
 use crate::id::Id;
-use crate::index::{Index, Location};
+use crate::index::{IdSet, Index, Location};
 use crate::pack::BlobKind;
 use crate::store::{Name, Store};
 use crate::tree::Tree;
@@ -26,6 +26,8 @@ pub(crate) struct Blobs {
     key: Arc<Key>,
     index: Arc<Index>,
     damage: Arc<KnownDamage>,
+    /// Packs that a prune is going to delete.
+    avoided: RwLock<Arc<IdSet>>,
 }
 
 impl Location {
@@ -42,18 +44,25 @@ impl Location {
 
 impl Blobs {
     pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, damage: Arc<KnownDamage>) -> Self {
-        Blobs { store, key, index, damage }
+        Blobs { store, key, index, damage, avoided: RwLock::default() }
     }
 
-    /// Where a copy of a blob lies, a good one if there is one.
+    /// From now on, copies in other packs are preferred.
+    pub(crate) fn avoid(&self, packs: IdSet) {
+        *self.avoided.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+    }
+
+    /// Where a copy of a blob lies, a good one if there is one, that is not going to be deleted if it can be.
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
         let damage = self.damage.get();
-        let location = if damage.is_empty() {
+        let avoided = self.avoided.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let location = if damage.is_empty() && avoided.is_empty() {
             self.index.location(kind, id)?
         } else {
             // One that is known to be damaged only if there is no other: it may have been copied back.
             let copies = self.index.locations(kind, id)?;
-            copies.iter().find(|copy| !damage.is_damaged(&copy.pack, id)).or(copies.first()).copied()
+            let reluctance = |copy: &&Location| (damage.is_damaged(&copy.pack, id), avoided.contains(&copy.pack));
+            copies.iter().min_by_key(reluctance).copied()
         };
         location.ok_or_else(|| {
             let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";

@@ -70,7 +70,6 @@ mod snapshot;
 mod store;
 mod tree;
 mod verify;
-#[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;

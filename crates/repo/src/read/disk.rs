@@ -28,7 +28,7 @@ const CACHED_CHUNK_BYTES: usize = 16 << 20;
 pub struct DiskReader {
     pub(super) repo: Arc<Opened>,
     /// Holds the lock.
-    _session: Arc<Session>,
+    session: Arc<Session>,
     label: String,
     layout: Layout,
     regions: Vec<Id>,
@@ -45,7 +45,7 @@ impl DiskReader {
         let kept = (CACHED_CHUNK_BYTES / layout.chunk_bytes() as usize).max(2);
         Ok(DiskReader {
             repo,
-            _session: session,
+            session,
             label,
             layout,
             regions,
@@ -53,6 +53,11 @@ impl DiskReader {
             extent_maps: Cache::new(CACHED_EXTENTS),
             chunks: Cache::new(kept),
         })
+    }
+
+    /// The session in which it was opened.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     pub(crate) fn layout(&self) -> &Layout {
