@@ -63,6 +63,15 @@ pub enum Error {
         #[source]
         source: Arc<io::Error>,
     },
+    /// What this machine keeps of the repository's index cannot be read. The repository itself is not concerned.
+    #[error("the index at {} cannot be read; it is made anew with the next job", path.display())]
+    IndexCache {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said, or what is wrong with it.
+        #[source]
+        source: Arc<io::Error>,
+    },
     /// The server of a store does not do what it is asked, and asking again changes nothing.
     #[error("{location} cannot be used: {refusal}")]
     Refused {
@@ -168,7 +177,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Error::Locked { .. } | Error::LockLost | Error::Unreachable { .. } => true,
+            Error::Locked { .. } | Error::LockLost | Error::IndexCache { .. } | Error::Unreachable { .. } => true,
             Error::Source(cause) => cause.is_transient(),
             Error::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle)

@@ -68,6 +68,8 @@ mod sealed;
 mod session;
 mod snapshot;
 mod store;
+#[doc(hidden)]
+pub mod synthetic;
 mod tree;
 mod verify;
 mod walk;

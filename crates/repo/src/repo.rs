@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::crypto::Key;
 use crate::damage::KnownDamage;
 use crate::id::Id;
-use crate::index::Index;
+use crate::index::{Index, PackEntries};
 use crate::keyfile::{self, Kdf};
 use crate::lock::{Lock, Purpose};
 use crate::prune::Excluded;
@@ -48,8 +48,8 @@ impl Default for CreateOptions {
 /// How a repository is opened.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Where this machine keeps what it knows of repositories, so that it need not be read again. One directory serves
-    /// all of them. Without it, that is made anew each time.
+    /// Where this machine keeps what it knows of repositories, so that it need not be read again: some 50 bytes a chunk.
+    /// One directory serves all of them. Without it, that is read anew each time, and stays in memory.
     pub cache_dir: Option<PathBuf>,
     /// How much longer each request to the store shall take. For benchmarks.
     #[doc(hidden)]
@@ -101,9 +101,16 @@ pub(crate) struct ZeroChunk {
 }
 
 impl Opened {
-    fn new(location: Location, store: Arc<dyn Store>, (key, key_id): (Key, Id), config: &Config) -> Self {
+    fn new(
+        location: Location,
+        store: Arc<dyn Store>,
+        (key, key_id): (Key, Id),
+        config: &Config,
+        cache_dir: Option<&Path>,
+    ) -> Self {
         let key = Arc::new(key);
-        let index = Arc::new(Index::new(store.clone(), key.clone()));
+        let index_dir = cache_dir.map(|dir| dir.join(config.id.to_string()));
+        let index = Arc::new(Index::with_dir(store.clone(), key.clone(), index_dir));
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
@@ -120,6 +127,15 @@ impl Opened {
             index,
             damage,
         }
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Writes an index file without taking it in.
+    pub(crate) async fn write_index_file(&self, packs: Vec<PackEntries>) -> Result<()> {
+        Index::write_file(&*self.store, &self.key, packs).await.map(drop)
     }
 
     pub(crate) fn chunk_bytes(&self) -> u32 {
@@ -246,7 +262,7 @@ impl Repo {
         if written != sealed_config || keys.len() != 1 {
             return Err(Error::NotEmpty { location: location.to_string() });
         }
-        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config) })))
+        Ok(Repo(Arc::new(Opened { findings, ..Opened::new(location, store, (key, key_name), &config, None) })))
     }
 
     /// Opens a repository, with any of its passwords.
@@ -270,7 +286,7 @@ impl Repo {
         location: Location,
         store: Arc<dyn Store>,
         password: &SecretString,
-        _options: OpenOptions,
+        options: OpenOptions,
     ) -> Result<Repo> {
         let not_ours = |why: &str| Error::NotARepository { location: location.to_string(), why: why.to_owned() };
         let missing = |error| match error {
@@ -288,7 +304,11 @@ impl Repo {
         let key = key.ok_or_else(|| Error::WrongPassword { location: location.to_string() })?;
         let config: Config = sealed::open(&key.0, Name::Config, &config, sealed::SMALL_FILE_BYTES)?;
         config.check()?;
-        Ok(Repo(Arc::new(Opened::new(location, store, key, &config))))
+        Ok(Repo(Arc::new(Opened::new(location, store, key, &config, options.cache_dir.as_deref()))))
+    }
+
+    pub(crate) fn opened(&self) -> &Arc<Opened> {
+        &self.0
     }
 
     /// Its id: 64 hex digits.

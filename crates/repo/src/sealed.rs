@@ -74,7 +74,8 @@ fn unzip(zipped: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
     let broken = |error: std::io::Error| format!("it cannot be unpacked ({error})");
     let mut reader = zstd::stream::read::Decoder::with_buffer(zipped).map_err(broken)?;
     reader.window_log_max(MAX_WINDOW_LOG).map_err(broken)?;
-    let mut json = Vec::new();
+    let len = zstd::zstd_safe::get_frame_content_size(zipped).ok().flatten().unwrap_or(0);
+    let mut json = Vec::with_capacity(len.min(max_bytes) as usize + 1);
     reader.take(max_bytes + 1).read_to_end(&mut json).map_err(broken)?;
     if json.len() as u64 > max_bytes {
         return Err(format!("it unpacks to more than {max_bytes} bytes"));

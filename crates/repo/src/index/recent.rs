@@ -1,4 +1,5 @@
 use super::IdMap;
+use super::run::Record;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
 
@@ -23,6 +24,19 @@ impl Slot {
         Slot { pack: pack | kind, offset, sealed_len, raw_len: raw_len.unwrap_or(0) }
     }
 
+    pub(super) fn words(&self) -> [u32; 4] {
+        [self.pack, self.offset, self.sealed_len, self.raw_len]
+    }
+
+    pub(super) fn from_words([pack, offset, sealed_len, raw_len]: [u32; 4]) -> Self {
+        Slot { pack, offset, sealed_len, raw_len }
+    }
+
+    /// The same place, with the pack numbered anew.
+    pub(super) fn renumbered(self, pack: u32) -> Self {
+        Slot { pack: pack | self.pack & TREE, ..self }
+    }
+
     pub(super) fn pack(&self) -> u32 {
         self.pack & !TREE
     }
@@ -45,6 +59,26 @@ impl Recent {
         if let Some(first) = self.slots.insert(id, slot) {
             self.copies.entry(id).or_default().push(first);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All places, in order.
+    pub(super) fn sorted(&self) -> Vec<Record> {
+        let copies = self.copies.iter().flat_map(|(id, slots)| slots.iter().map(move |slot| (id, slot)));
+        let count = self.slots.len() + self.copies.values().map(Vec::len).sum::<usize>();
+        let mut records: Vec<Record> = Vec::with_capacity(count);
+        records.extend(self.slots.iter().chain(copies).map(|(id, slot)| Record::new(id, slot)));
+        records.sort_unstable();
+        records
+    }
+
+    /// Forgets everything, but keeps the memory for as much again.
+    pub(super) fn clear(&mut self) {
+        self.slots.clear();
+        self.copies.clear();
     }
 
     pub(super) fn of(&self, id: &Id) -> impl Iterator<Item = &Slot> {

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::pack::Entry;
 use crate::store::Directory;
+
+mod model;
 
 async fn index() -> (tempfile::TempDir, Arc<dyn Store>, Arc<Key>) {
     let dir = tempfile::tempdir().unwrap();
@@ -132,4 +135,53 @@ async fn all_copies_are_told_and_dead_ones_are_not() {
     let mut expected = vec![(third, three.id, 2), (fourth, one.id, 4)];
     expected.sort();
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn what_was_written_is_not_read_again() {
+    let (dir, store, key) = index().await;
+    let cache = Some(dir.path().join("cache"));
+    let limits = Limits { recent_blobs: 1, ..Limits::default() };
+    let first = Index::with_limits(store.clone(), key.clone(), cache.clone(), limits);
+    first.refresh().await.unwrap();
+    let file = first.write(vec![pack(1), pack(2)]).await.unwrap();
+    drop(first);
+    // The index file can be read no more; only its name counts.
+    std::fs::write(dir.path().join("repo").join(Name::Index(file).to_string()), "something else").unwrap();
+    let second = Index::with_limits(store.clone(), key.clone(), cache.clone(), limits);
+    second.refresh().await.unwrap();
+    assert_eq!(second.location(BlobKind::Tree, &Id::of(&[2, 1])).unwrap().unwrap().pack, pack(2).id);
+
+    // Who comes second finds what the first has written, but does not write there.
+    let other = Index::with_limits(store.clone(), key.clone(), cache.clone(), limits);
+    other.refresh().await.unwrap();
+    assert!(other.contains(BlobKind::Tree, &Id::of(&[1, 1])).unwrap());
+    let private = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("private-");
+    let privates = || std::fs::read_dir(cache.clone().unwrap()).unwrap().map(Result::unwrap).filter(private).count();
+    assert_eq!(privates(), 1);
+    other.write(vec![pack(3)]).await.unwrap();
+    assert!(other.contains(BlobKind::Tree, &Id::of(&[3, 1])).unwrap());
+    drop(other);
+    assert_eq!(privates(), 0);
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_kept_it_stays_in_memory() {
+    let (dir, store, key) = index().await;
+    let no_directory = dir.path().join("a file");
+    std::fs::write(&no_directory, "").unwrap();
+    let limits = Limits { recent_blobs: 1, ..Limits::default() };
+    let refused = Index::with_limits(store.clone(), key.clone(), Some(no_directory.clone()), limits);
+    // Here the directory can be opened, but nothing can be written to it any more.
+    let dir = dir.path().join("cache");
+    let lost = Index::with_limits(store.clone(), key.clone(), Some(dir.clone()), limits);
+    lost.refresh().await.unwrap();
+    std::fs::remove_dir_all(&dir).unwrap();
+    for index in [refused, lost] {
+        index.refresh().await.unwrap();
+        let file = index.write(vec![pack(1)]).await.unwrap();
+        index.refresh().await.unwrap();
+        assert!(index.contains(BlobKind::Tree, &Id::of(&[1, 1])).unwrap());
+        store.remove(Name::Index(file)).await.unwrap();
+    }
 }

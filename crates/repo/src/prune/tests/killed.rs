@@ -17,7 +17,8 @@ fn copy_dir(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy_dir(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            // No file is ever changed.
+            std::fs::hard_link(entry.path(), target).unwrap();
         }
     }
 }
@@ -43,8 +44,9 @@ async fn sizes(repo: &Repo) -> BTreeMap<u64, usize> {
 }
 
 async fn check_after_death(dir: &Path, used_bytes: u64, context: &str) {
-    restic_check(dir);
+    // Clears away the lock of the dead, as `restic unlock` does.
     assert_eq!(check_all(dir).await, 2, "{context}");
+    restic_check(dir);
     let repo = open(dir).await;
     // A backup in between, of what may be marked.
     let id = back_up(&repo, &[2, 5, 3]).await.unwrap();
@@ -181,7 +183,9 @@ async fn whatever_cannot_be_read_stops_it_before_anything_is_deleted() {
         }
         assert!(pruned.is_err(), "read {at}");
         assert!(names(&open(&dir).await, Name::Pack).await.is_superset(&before), "read {at}");
-        assert_eq!(check_all(&dir).await, 2, "read {at}");
+        if at % 8 == 0 {
+            assert_eq!(check_all(&dir).await, 2, "read {at}");
+        }
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

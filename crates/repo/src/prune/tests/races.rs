@@ -170,6 +170,7 @@ async fn marks_of_two_prunes_that_contradict_each_other_do_no_harm() {
         moved.put(crate::pack::BlobKind::Data, Id::of(&raw), &raw, None, &crate::Counters::default()).unwrap();
     }
     moved.flush().await.unwrap();
+    drop(moved);
     // Each of two has marked the packs that the other one kept.
     let all: Vec<mark::MarkedPack> = repo
         .0
