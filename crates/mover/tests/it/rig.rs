@@ -188,6 +188,8 @@ impl Rig {
             name: "offsite".into(),
             path: store.to_str().unwrap().into(),
             password: Secret::new("another password"),
+            s3: None,
+            s3_secret_access_key: None,
         }
     }
 
