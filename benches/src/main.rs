@@ -13,6 +13,7 @@ mod peers;
 mod pipeline;
 mod report;
 mod restore;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,6 +62,8 @@ enum Part {
     Latency,
     /// A restore point into a file.
     Restore,
+    /// All of a repository read and judged, beside `sha256sum` and `restic check --read-data`.
+    Verify,
     /// From a simulated pool (`xensim` beside this program) through the server into a datastore, and back into a file.
     Path,
     /// The index of a large repository. Needs no disk.
@@ -96,6 +99,13 @@ enum Role {
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
     Restore { repo: PathBuf, to: PathBuf },
+    /// Verifies a repository.
+    #[command(hide = true)]
+    Verify {
+        repo: PathBuf,
+        #[arg(long)]
+        quick: bool,
+    },
     /// Makes a repository of rustic's.
     #[cfg(feature = "rustic")]
     #[command(hide = true)]
@@ -107,7 +117,7 @@ enum Role {
 }
 
 /// What `bench repo` measures, and what is measured without it.
-const REPO_PARTS: [Part; 4] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Index];
+const REPO_PARTS: [Part; 5] = [Part::Pipeline, Part::Increment, Part::Latency, Part::Verify, Part::Index];
 const DEFAULT_PARTS: [Part; 3] = [Part::Pipeline, Part::Restore, Part::Path];
 
 fn main() -> Result<()> {
@@ -124,6 +134,7 @@ fn main() -> Result<()> {
         Some(Role::RusticCreate { repo }) => peers::rustic::create(repo),
         #[cfg(feature = "rustic")]
         Some(Role::RusticWrite { disk, repo }) => peers::rustic::write(disk, repo),
+        Some(Role::Verify { repo, quick }) => run(verify::verify(repo, *quick)),
         Some(Role::Repo) => bench(&arguments, &REPO_PARTS),
         None => bench(&arguments, &DEFAULT_PARTS),
     }
@@ -171,6 +182,9 @@ fn with_disk(report: &mut Report, disk: &Path, scratch: &Path, parts: &dyn Fn(Pa
     }
     if parts(Part::Restore) {
         restore::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Verify) {
+        verify::measure(report, disk, scratch)?;
     }
     if parts(Part::Path) {
         path::measure(report, disk, scratch)?;

@@ -51,7 +51,7 @@ const fn show(what: What, contestant: &'static str, beside: &'static str) -> Com
     Comparison { what, contestant, beside, limit: None }
 }
 
-const COMPARISONS: [Comparison; 21] = [
+const COMPARISONS: [Comparison; 25] = [
     compare(What::Wall, PIPELINE, ZSTD, 1.6),
     compare(What::Wall, PIPELINE, RESTIC, 0.6),
     show(What::Wall, PIPELINE, RUSTIC),
@@ -73,10 +73,18 @@ const COMPARISONS: [Comparison; 21] = [
     compare(What::Wall, RESTORE, CP, 2.0),
     show(What::Wall, RESTORE, RESTIC_RESTORE),
     compare(What::Wall, EXPORT, CP, 2.0),
+    show(What::Wall, VERIFY, SHA256SUM),
+    show(What::Cpu, VERIFY, SHA256SUM),
+    show(What::Wall, VERIFY, RESTIC_CHECK),
+    show(What::Cpu, VERIFY, RESTIC_CHECK),
 ];
 /// Most memory that a process of ours may have.
 const MEMORY_LIMIT_MIB: f64 = 300.0;
 
+pub(crate) const SHA256SUM: &str = "sha256sum of all packs";
+pub(crate) const RESTIC_CHECK: &str = "restic check --read-data";
+pub(crate) const VERIFY: &str = "full verification";
+pub(crate) const VERIFY_QUICK: &str = "quick verification";
 pub(crate) const ZSTD: &str = "zstd -1 -T2";
 pub(crate) const RESTIC: &str = "restic backup";
 pub(crate) const RUSTIC: &str = "rustic backup, level 1";

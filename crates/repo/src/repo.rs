@@ -268,7 +268,7 @@ impl Repo {
     /// Opens a repository, with any of its passwords.
     pub async fn open(location: impl Into<Location>, password: &SecretString, options: OpenOptions) -> Result<Repo> {
         let location = location.into();
-        let store = Delayed::new(store::open(&location)?, options.request_delay);
+        let store = Delayed::over(store::open(&location)?, options.request_delay);
         Repo::open_in(location, store, password, options).await
     }
 
@@ -315,6 +315,20 @@ impl Repo {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
+    }
+
+    /// Is it still there? A share may have been unmounted since it was opened, or another one mounted in its place.
+    pub async fn check_presence(&self) -> Result<()> {
+        let gone = |why: &str| Error::NotARepository { location: self.0.location.to_string(), why: why.to_owned() };
+        let config = self.0.store.get(Name::Config, sealed::SMALL_FILE_BYTES).await.map_err(|error| match error {
+            Error::NotFound { .. } => gone("its file `config` is gone"),
+            other => other,
+        })?;
+        let config = sealed::open::<Config>(&self.0.key, Name::Config, &config, sealed::SMALL_FILE_BYTES);
+        match config {
+            Ok(config) if config.id.to_string() == self.0.id => Ok(()),
+            _ => Err(gone("another repository is there now")),
+        }
     }
 
     /// Where it lies.

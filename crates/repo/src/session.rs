@@ -37,10 +37,11 @@ use crate::{Counters, Error, Result, work};
 mod tests;
 
 /// Bytes of chunks and packs that may be in memory at once.
-pub(crate) const BUDGET_BYTES: usize = 96 << 20;
+pub(crate) const BUDGET_BYTES: usize = 128 << 20;
 
-/// Packs that are being stored at once.
-const UPLOADS_IN_FLIGHT: usize = 3;
+/// Packs that are being stored at once: as many as the budget lets be, so that a store that is far away (300 ms a request)
+/// is kept busy. Packs of trees are small.
+const UPLOADS_IN_FLIGHT: usize = 8;
 
 /// An index file is written when this many blobs wait for it: so an interrupted backup keeps most of its work.
 const UNINDEXED_BLOBS: usize = 20_000;
@@ -75,6 +76,9 @@ pub(crate) struct Session {
 struct State {
     claimed_data: IdSet,
     claimed_trees: IdSet,
+    /// Numbers of the claims whose blobs have not come to an open pack yet.
+    on_their_way: BTreeSet<u64>,
+    next_claim: u64,
     open_data: Option<OpenPack>,
     open_trees: Option<OpenPack>,
     /// Numbers of the packs that were closed but are not durable yet.
@@ -135,6 +139,7 @@ fn pack_bytes(kind: BlobKind) -> usize {
 /// Fails the session if whoever claimed a blob does not come to storing it.
 struct Claim<'a> {
     session: &'a Session,
+    number: u64,
     stored: bool,
 }
 
@@ -143,6 +148,8 @@ impl Drop for Claim<'_> {
         if !self.stored {
             self.session.fail(Error::BrokenOff("a chunk was not stored"));
         }
+        self.session.state().on_their_way.remove(&self.number);
+        self.session.progress.notify_waiters();
     }
 }
 
@@ -284,19 +291,28 @@ impl Session {
         Ok(self.index.locations(kind, id)?.iter().any(is_good))
     }
 
-    /// True if nobody stores this blob, nor has stored it: from now on the caller does.
+    /// A claim if nobody stores this blob, nor has stored it: from now on the caller does.
     ///
     /// The claim comes first and the index is asked then, so that nobody waits for our state while a file is read.
     /// Whoever moves blobs from `claimed` to the index adds them there first.
-    fn claim(&self, kind: BlobKind, id: Id) -> Result<bool> {
-        if !self.state().claimed(kind).insert(id) {
-            return Ok(false);
-        }
+    fn claim(&self, kind: BlobKind, id: Id) -> Result<Option<Claim<'_>>> {
+        let number = {
+            let mut state = self.state();
+            if !state.claimed(kind).insert(id) {
+                return Ok(None);
+            }
+            let number = state.next_claim;
+            state.next_claim += 1;
+            state.on_their_way.insert(number);
+            number
+        };
+        let mut claim = Claim { session: self, number, stored: false };
         match self.is_stored(kind, &id) {
-            Ok(false) => Ok(true),
+            Ok(false) => Ok(Some(claim)),
             Ok(true) => {
                 self.state().claimed(kind).remove(&id);
-                Ok(false)
+                claim.stored = true;
+                Ok(None)
             }
             Err(error) => {
                 // Others may rely on our claim by now.
@@ -318,10 +334,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<()> {
         self.check()?;
-        if !self.claim(kind, id)? {
-            return Ok(());
-        }
-        let mut claim = Claim { session: self, stored: false };
+        let Some(mut claim) = self.claim(kind, id)? else { return Ok(()) };
         work::with_scratch(|scratch| {
             let (sealed, raw_len) = pack_blob(&self.key, scratch, raw);
             counters.add_stored(if kind == BlobKind::Data { raw.len() as u64 } else { 0 }, sealed.len() as u64);
@@ -343,10 +356,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<bool> {
         self.check()?;
-        if !self.claim(kind, id)? {
-            return Ok(false);
-        }
-        let mut claim = Claim { session: self, stored: false };
+        let Some(mut claim) = self.claim(kind, id)? else { return Ok(false) };
         work::with_scratch(|scratch| {
             let sealed_len = text.len() + SEAL_BYTES;
             if scratch.buf.len() < sealed_len {
@@ -449,6 +459,9 @@ impl Session {
 
     /// Makes everything that was put until now durable and findable.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
+        // What others have claimed, we may refer to: let it come to a pack.
+        let claims = self.state().next_claim;
+        self.wait_until(|state| state.on_their_way.first().is_none_or(|first| *first >= claims)).await?;
         let until = {
             let mut state = self.state();
             for kind in [BlobKind::Data, BlobKind::Tree] {
@@ -458,19 +471,19 @@ impl Session {
             }
             state.next_number
         };
-        self.wait_for_packs(until).await?;
+        self.wait_until(|state| state.in_flight.first().is_none_or(|first| *first >= until)).await?;
         self.write_index().await?;
         self.check()
     }
 
-    /// Waits until all packs that were closed before pack `until` are durable.
-    async fn wait_for_packs(&self, until: u64) -> Result<()> {
+    /// Waits for this, or for the session's failure.
+    async fn wait_until(&self, is_done: impl Fn(&State) -> bool + Send) -> Result<()> {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
             self.check()?;
-            if self.state().in_flight.first().is_none_or(|first| *first >= until) {
+            if is_done(&self.state()) {
                 return Ok(());
             }
             progress.await;

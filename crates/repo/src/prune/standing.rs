@@ -70,9 +70,10 @@ impl Standing {
     }
 }
 
+/// All sessions that have a lock. One that seems to be dead may wake up: it is told by the removal of its lock.
 fn sessions(holders: &[Holder]) -> Vec<Noted> {
     let noted = |holder: &Holder| {
-        let session = holder.session.filter(|_| !holder.stale)?;
+        let session = holder.session?;
         Some(Noted { session, who: holder.who.clone(), since: holder.since })
     };
     holders.iter().filter_map(noted).collect()

@@ -58,6 +58,25 @@ async fn blobs_are_claimed_once_and_indexed_by_a_flush() {
 }
 
 #[tokio::test]
+async fn a_flush_waits_for_what_others_are_just_storing() {
+    let bench = bench(NEVER, Fault::Dead).await;
+    let raw = [7; 1000];
+    let id = Id::of(&raw);
+    let mut claim = bench.session.claim(BlobKind::Data, id).unwrap().unwrap();
+    // We refer to it, and want all that we refer to to be durable.
+    assert_eq!(bench.put(BlobKind::Data, &raw).unwrap(), id);
+    let flush = bench.session.flush();
+    tokio::pin!(flush);
+    assert!(futures::poll!(&mut flush).is_pending());
+    let sealed = bench.session.key.seal(&raw);
+    bench.session.add(BlobKind::Data, id, &sealed, None, None);
+    claim.stored = true;
+    drop(claim);
+    flush.await.unwrap();
+    assert!(bench.index.contains(BlobKind::Data, &id).unwrap());
+}
+
+#[tokio::test]
 async fn what_does_not_shrink_is_stored_as_it_is() {
     let bench = bench(NEVER, Fault::Dead).await;
     let noise: Vec<u8> = (0..4000).map(|_| rand::random()).collect();
