@@ -164,9 +164,9 @@ impl Opened {
     /// The order matters: first the lock, then the marks (a prune does it the other way round, so that one sees the other), and
     /// last the index (a sweep changes it before its mark goes).
     pub(crate) async fn open_session(&self, purpose: Purpose) -> Result<Arc<Session>> {
-        let lock = Lock::take(self.store.clone(), self.key.clone(), purpose).await?;
-        let excluded = self.exclude().await?;
-        self.refresh().await?;
+        let lock = Lock::write(self.store.clone(), self.key.clone(), purpose).await?;
+        let ((), excluded, ()) = futures::try_join!(lock.look(), self.exclude(), self.damage.refresh())?;
+        self.index.refresh().await?;
         Ok(self.new_session(Some(lock), excluded))
     }
 
@@ -191,8 +191,7 @@ impl Opened {
 
     /// Takes in what others have written.
     pub(crate) async fn refresh(&self) -> Result<()> {
-        self.damage.refresh().await?;
-        self.index.refresh().await
+        futures::try_join!(self.damage.refresh(), self.index.refresh()).map(drop)
     }
 
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.
