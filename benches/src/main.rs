@@ -8,6 +8,7 @@ mod index;
 mod measure;
 mod path;
 mod pipeline;
+mod points;
 mod report;
 mod restore;
 
@@ -57,6 +58,8 @@ enum Part {
     Path,
     /// The index of a large repository. Needs no disk.
     Index,
+    /// Old and new ones of many points of the disk, read whole and at random.
+    Points,
 }
 
 /// What this program does besides: mostly in processes of its own, so that their memory can be watched.
@@ -76,6 +79,12 @@ enum Role {
         #[command(subcommand)]
         step: index::Step,
     },
+    /// A step of measuring many points.
+    #[command(hide = true)]
+    Points {
+        #[command(subcommand)]
+        step: points::Step,
+    },
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
     Restore { repo: PathBuf, to: PathBuf },
@@ -89,6 +98,7 @@ fn main() -> Result<()> {
         Some(Role::Write { disk, repo }) => run(pipeline::write(disk, repo)),
         Some(Role::Restore { repo, to }) => run(restore::restore(repo, to)),
         Some(Role::Index { step }) => run(index::run(step)),
+        Some(Role::Points { step }) => run(points::run(step)),
         None => bench(&arguments),
     }
 }
@@ -125,6 +135,9 @@ fn bench(arguments: &Arguments) -> Result<()> {
     }
     if parts(Part::Path) {
         path::measure(&mut report, disk, scratch)?;
+    }
+    if parts(Part::Points) {
+        points::measure(scratch, disk, arguments.runs)?;
     }
     report.print();
     Ok(())

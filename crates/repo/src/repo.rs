@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use secrecy::SecretString;
 
 use crate::blob::Blobs;
+use crate::cache::ChunkCache;
 use crate::config::Config;
 use crate::crypto::Key;
 use crate::damage::KnownDamage;
@@ -88,6 +89,8 @@ pub(crate) struct Opened {
     pub(crate) damage: Arc<KnownDamage>,
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
+    /// What was read at random lately.
+    pub(crate) chunks: ChunkCache,
     session: tokio::sync::Mutex<Weak<Session>>,
 }
 
@@ -116,6 +119,7 @@ impl Opened {
             id: config.id.to_string(),
             key_id,
             blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
+            chunks: ChunkCache::new(config.xenkeep.chunk_bytes),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
             store,
