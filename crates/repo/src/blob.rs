@@ -1,14 +1,14 @@
 //! Reading blobs: found through the index, opened, unpacked, and never given out before their hash was checked.
 
 use std::io::Read as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::crypto::{Key, SEAL_BYTES};
 use crate::damage::KnownDamage;
 use crate::id::Id;
-use crate::index::{Index, Location};
+use crate::index::{IdSet, Index, Location};
 use crate::pack::BlobKind;
 use crate::store::{Name, Store};
 use crate::tree::Tree;
@@ -26,6 +26,8 @@ pub(crate) struct Blobs {
     key: Arc<Key>,
     index: Arc<Index>,
     damage: Arc<KnownDamage>,
+    /// Packs that a prune is going to delete.
+    avoided: RwLock<Arc<IdSet>>,
 }
 
 impl Location {
@@ -42,24 +44,33 @@ impl Location {
 
 impl Blobs {
     pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>, index: Arc<Index>, damage: Arc<KnownDamage>) -> Self {
-        Blobs { store, key, index, damage }
+        Blobs { store, key, index, damage, avoided: RwLock::default() }
     }
 
-    /// Where a copy of a blob lies, a good one if there is one.
+    /// From now on, copies in other packs are preferred.
+    pub(crate) fn avoid(&self, packs: IdSet) {
+        *self.avoided.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(packs);
+    }
+
+    /// Where a copy of a blob lies, a good one if there is one, that is not going to be deleted if it can be.
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
-        if self.damage.get().is_empty() {
+        if self.damage.get().is_empty() && self.avoided().is_empty() {
             self.index.location(kind, id)?.ok_or_else(|| not_indexed(id))
         } else {
             Ok(self.copies(kind, id)?[0])
         }
     }
 
-    /// Where all copies of a blob lie; one at least. Those that are known to be damaged come last: they may have been
-    /// copied back.
+    fn avoided(&self) -> Arc<IdSet> {
+        self.avoided.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where all copies of a blob lie, best first; one at least. Those that are known to be damaged come last: they may
+    /// have been copied back.
     fn copies(&self, kind: BlobKind, id: &Id) -> Result<Vec<Location>> {
-        let damage = self.damage.get();
+        let (damage, avoided) = (self.damage.get(), self.avoided());
         let mut copies = self.index.locations(kind, id)?;
-        copies.sort_by_key(|copy| damage.is_damaged(&copy.pack, id));
+        copies.sort_by_key(|copy| (damage.is_damaged(&copy.pack, id), avoided.contains(&copy.pack)));
         if copies.is_empty() { Err(not_indexed(id)) } else { Ok(copies) }
     }
 

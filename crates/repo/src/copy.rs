@@ -151,10 +151,9 @@ impl Copier {
         // All that is above and beside the disks.
         job.copy_below(&mut self.seen, vec![snapshot.tree]).await?;
         session.flush().await?;
-        session.check_lock().await?;
         let target = &self.target.0;
         let (id, content) = sealed::seal(&target.key, &snapshot);
-        target.store.put(Name::Snapshot(id), content).await?;
+        session.list_point(id, content, &[]).await?;
         Ok(CopyReport { id: SnapshotId(id), already_there: false, chunks: job.chunks, read_bytes: job.read_bytes })
     }
 }

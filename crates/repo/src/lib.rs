@@ -72,7 +72,6 @@ mod store;
 pub mod synthetic;
 mod tree;
 mod verify;
-#[allow(dead_code, reason = "about to be used")]
 mod walk;
 mod work;
 mod write;

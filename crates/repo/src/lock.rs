@@ -47,13 +47,25 @@ struct Held {
     store: Arc<dyn Store>,
     key: Arc<Key>,
     ours: Ours,
-    /// Name of the file; nothing while it was never written.
-    id: std::sync::Mutex<Option<Id>>,
+    file: std::sync::Mutex<File>,
     /// When it was last written, in seconds.
     written_at: AtomicI64,
 }
 
+/// The lock's file.
+#[derive(Default)]
+struct File {
+    /// Its name; nothing while it was never written.
+    id: Option<Id>,
+    /// Nobody holds the lock any more. If a file of it is still being written, that is to go at once.
+    released: bool,
+}
+
 impl Held {
+    fn file(&self) -> std::sync::MutexGuard<'_, File> {
+        self.file.lock().expect("no panic while held")
+    }
+
     async fn write(&self) -> Result<Id> {
         let file = LockFile::new(&self.ours);
         let (id, content) = sealed::seal(&self.key, &file);
@@ -62,12 +74,14 @@ impl Held {
         Ok(id)
     }
 
+    /// Notes the new name, and gives back that of the file that is to go.
     fn set(&self, id: Id) -> Option<Id> {
-        self.id.lock().expect("no panic while held").replace(id)
+        let mut file = self.file();
+        if file.released { Some(id) } else { file.id.replace(id) }
     }
 
     fn id(&self) -> Option<Id> {
-        *self.id.lock().expect("no panic while held")
+        self.file().id
     }
 
     fn is_fresh(&self) -> bool {
@@ -100,10 +114,13 @@ impl Held {
         Ok(())
     }
 
-    async fn refresh_for_ever(&self) {
+    async fn refresh_for_ever(self: Arc<Self>) {
         loop {
             tokio::time::sleep(REFRESH).await;
-            match self.refresh().await {
+            // A task of its own: if it is cut off half-way, a file may be left behind.
+            let this = self.clone();
+            let refreshed = tokio::spawn(async move { this.refresh().await }).await;
+            match refreshed.unwrap_or(Err(Error::BrokenOff("the runtime shuts down"))) {
                 Ok(()) => {}
                 Err(Error::LockLost) => return tracing::error!("the lock on the repository was lost"),
                 Err(error) => tracing::warn!(%error, "the lock on the repository could not be renewed"),
@@ -112,7 +129,11 @@ impl Held {
     }
 
     fn release(&self) {
-        if let Some(id) = self.id.lock().expect("no panic while held").take() {
+        let mut file = self.file();
+        file.released = true;
+        let id = file.id.take();
+        drop(file);
+        if let Some(id) = id {
             self.store.remove_now(Name::Lock(id));
         }
     }
@@ -121,15 +142,18 @@ impl Held {
 impl Lock {
     /// Takes a lock, or says who is in the way.
     pub(crate) async fn take(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
+        // A task of its own: if the caller lets go half-way, the file goes all the same.
+        let taken = tokio::spawn(Lock::take_here(store, key, purpose)).await;
+        taken.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
+    }
+
+    async fn take_here(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
         let ours = Ours::new(purpose);
         refuse(&*store, &key, &ours).await?;
-        let held = Arc::new(Held { store, key, ours, id: None.into(), written_at: 0.into() });
+        let held = Arc::new(Held { store, key, ours, file: Default::default(), written_at: 0.into() });
         let id = held.write().await?;
         held.set(id);
-        let refresh = tokio::spawn({
-            let held = held.clone();
-            async move { held.refresh_for_ever().await }
-        });
+        let refresh = tokio::spawn(held.clone().refresh_for_ever());
         let lock = Lock { held, refresh };
         for abandoned in refuse(&*lock.held.store, &lock.held.key, &lock.held.ours).await? {
             tracing::info!(lock = %abandoned, "removing a lock that we left behind when we were killed");

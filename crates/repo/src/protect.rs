@@ -13,8 +13,9 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::Key;
 use crate::id::Id;
-use crate::store::Name;
+use crate::store::{Name, Store};
 use crate::{Error, Repo, Result, SnapshotId, sealed};
 
 #[cfg(test)]
@@ -45,6 +46,19 @@ pub(crate) struct Forgotten {
     pub(crate) point: SnapshotId,
     pub(crate) tree: Id,
     pub(crate) at: Timestamp,
+}
+
+/// All notes of points that were removed.
+pub(crate) async fn forgotten(store: &dyn Store, key: &Key) -> Result<Vec<(Id, Forgotten)>> {
+    let mut found = Vec::new();
+    for (id, _) in store.list(Name::Forgotten).await? {
+        match sealed::read(store, key, Name::Forgotten(id)).await {
+            Ok(forgotten) => found.push((id, forgotten)),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }
 
 /// What is protected, and by which files.

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use crate::id::Id;
 use crate::index::{Index, PackEntries};
 use crate::keyfile::{self, Kdf};
 use crate::lock::{Lock, Purpose};
-use crate::session::Session;
+use crate::prune::Excluded;
+use crate::session::{Session, Written};
 use crate::snapshot::Snapshot;
 use crate::store::{self, Delayed, Name, Store};
 use crate::{
@@ -92,6 +93,8 @@ pub(crate) struct Opened {
     /// What was read at random lately.
     pub(crate) chunks: ChunkCache,
     session: tokio::sync::Mutex<Weak<Session>>,
+    /// What the sessions that run have written.
+    writing: Mutex<Vec<Weak<Written>>>,
 }
 
 /// The chunk that most disks have most of.
@@ -110,7 +113,7 @@ impl Opened {
     ) -> Self {
         let key = Arc::new(key);
         let index_dir = cache_dir.map(|dir| dir.join(config.id.to_string()));
-        let index = Arc::new(Index::with_dir(store.clone(), key.clone(), index_dir));
+        let index = Index::with_dir(store.clone(), key.clone(), index_dir);
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
@@ -122,6 +125,7 @@ impl Opened {
             chunks: ChunkCache::new(config.xenkeep.chunk_bytes),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
+            writing: Mutex::default(),
             store,
             key,
             index,
@@ -129,7 +133,7 @@ impl Opened {
         }
     }
 
-    pub(crate) fn index(&self) -> &Index {
+    pub(crate) fn index(&self) -> &Arc<Index> {
         &self.index
     }
 
@@ -143,23 +147,54 @@ impl Opened {
     }
 
     /// The running session, or a new one, with an index that is up to date.
+    ///
+    /// If something was marked since the running one began, a new one is begun: otherwise, on a datastore where there is always
+    /// something to do, what is marked would wait for ever.
     pub(crate) async fn session(&self) -> Result<Arc<Session>> {
         let mut current = self.session.lock().await;
-        let running = current.upgrade().filter(|session| session.check().is_ok());
-        let session = match running {
-            Some(session) => session,
-            None => {
-                let lock = Lock::take(self.store.clone(), self.key.clone(), Purpose::Session).await?;
-                self.new_session(Some(lock))
-            }
-        };
-        self.refresh().await?;
+        if let Some(session) = current.upgrade().filter(|session| session.is_usable())
+            && session.knows_marks().await?
+        {
+            self.refresh().await?;
+            return Ok(session);
+        }
+        let session = self.open_session(Purpose::Session).await?;
         *current = Arc::downgrade(&session);
         Ok(session)
     }
 
+    /// A new session, with a lock of its own.
+    ///
+    /// The order matters: first the lock, then the marks (a prune does it the other way round, so that one sees the other), and
+    /// last the index (a sweep changes it before its mark goes).
+    pub(crate) async fn open_session(&self, purpose: Purpose) -> Result<Arc<Session>> {
+        let lock = Lock::take(self.store.clone(), self.key.clone(), purpose).await?;
+        let excluded = self.exclude().await?;
+        self.refresh().await?;
+        Ok(self.new_session(Some(lock), excluded))
+    }
+
+    /// A session for whoever holds a lock otherwise.
+    pub(crate) fn unlocked_session(&self, excluded: Excluded) -> Arc<Session> {
+        self.new_session(None, excluded)
+    }
+
+    /// What is marked now. From now on readers prefer other copies.
+    async fn exclude(&self) -> Result<Excluded> {
+        let excluded = Excluded::load(&*self.store, &self.key).await?;
+        self.blobs.avoid(excluded.packs());
+        Ok(excluded)
+    }
+
+    /// Packs that running sessions have written.
+    pub(crate) fn writing(&self) -> Vec<Arc<Written>> {
+        let mut writing = self.writing.lock().expect("no panic while held");
+        writing.retain(|written| written.strong_count() > 0);
+        writing.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Takes in what others have written.
-    async fn refresh(&self) -> Result<()> {
+    pub(crate) async fn refresh(&self) -> Result<()> {
         self.damage.refresh().await?;
         self.index.refresh().await
     }
@@ -169,15 +204,20 @@ impl Opened {
         match self.session().await {
             Err(Error::Full { .. } | Error::Io { .. } | Error::Refused { .. }) => {
                 tracing::warn!(repository = %self.location, "reading without a lock, which cannot be written");
+                let excluded = self.exclude().await?;
                 self.refresh().await?;
-                Ok(self.new_session(None))
+                Ok(self.new_session(None, excluded))
             }
             session => session,
         }
     }
 
-    fn new_session(&self, lock: Option<Lock>) -> Arc<Session> {
-        Session::new(self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone(), lock)
+    fn new_session(&self, lock: Option<Lock>, excluded: Excluded) -> Arc<Session> {
+        let (store, key, index, damage) =
+            (self.store.clone(), self.key.clone(), self.index.clone(), self.damage.clone());
+        let session = Session::new_excluding(store, key, index, damage, lock, excluded);
+        self.writing.lock().expect("no panic while held").push(Arc::downgrade(session.written()));
+        session
     }
 
     pub(crate) async fn snapshot(&self, id: &SnapshotId) -> Result<Snapshot> {

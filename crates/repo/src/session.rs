@@ -10,22 +10,26 @@
 //! | in a pack that is durable | `claimed` | refers to it: the index is written before any point is listed |
 //! | indexed     | the index      | refers to it                                                           |
 //!
+//! A blob that lies only in packs which a prune had marked before the session began counts as unknown (see [`prune`](crate::prune)).
+//!
 //! When the last holder lets go, the lock goes, and with it everything that was not indexed: by then somebody else may
 //! have pruned the repository.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use uuid::Uuid;
 
 use crate::crypto::{Key, NONCE_BYTES, SEAL_BYTES};
 use crate::damage::KnownDamage;
 use crate::id::Id;
-use crate::index::{IdSet, Index, PackEntries};
+use crate::index::{IdSet, Index, Location, PackEntries};
 use crate::lock::Lock;
 use crate::pack::{BlobKind, PACK_BYTES, PackBuffer, TREE_PACK_BYTES};
+use crate::prune::Excluded;
 use crate::store::{Name, Store};
 use crate::{Counters, Error, Result, work};
 
@@ -52,8 +56,11 @@ pub(crate) struct Session {
     key: Arc<Key>,
     index: Arc<Index>,
     damage: Arc<KnownDamage>,
-    /// Nothing where we only read and cannot write a lock.
+    /// Nothing where we only read and cannot write a lock, or where somebody else holds it for us.
     lock: Option<Lock>,
+    /// Packs that were marked before it began.
+    excluded: Excluded,
+    written: Arc<Written>,
     runtime: Handle,
     budget: Arc<Semaphore>,
     uploads: Semaphore,
@@ -79,6 +86,21 @@ struct State {
     /// A buffer that a pack has left behind.
     spare: Option<BytesMut>,
     failure: Option<Error>,
+}
+
+/// Packs that a session has written, or is just writing: a prune of the same process lets them be, even if no point needs
+/// them yet.
+#[derive(Default)]
+pub(crate) struct Written(Mutex<IdSet>);
+
+impl Written {
+    fn add(&self, pack: Id) {
+        self.0.lock().expect("no panic while held").insert(pack);
+    }
+
+    pub(crate) fn add_to(&self, packs: &mut IdSet) {
+        packs.extend(self.0.lock().expect("no panic while held").iter());
+    }
 }
 
 struct OpenPack {
@@ -125,6 +147,7 @@ impl Drop for Claim<'_> {
 }
 
 impl Session {
+    #[cfg(test)]
     pub(crate) fn new(
         store: Arc<dyn Store>,
         key: Arc<Key>,
@@ -132,7 +155,21 @@ impl Session {
         damage: Arc<KnownDamage>,
         lock: Option<Lock>,
     ) -> Arc<Self> {
+        Session::new_excluding(store, key, index, damage, lock, Excluded::default())
+    }
+
+    /// A session that does not refer to what lies in certain packs.
+    pub(crate) fn new_excluding(
+        store: Arc<dyn Store>,
+        key: Arc<Key>,
+        index: Arc<Index>,
+        damage: Arc<KnownDamage>,
+        lock: Option<Lock>,
+        excluded: Excluded,
+    ) -> Arc<Self> {
         Arc::new(Session {
+            excluded,
+            written: Arc::default(),
             store,
             key,
             index,
@@ -183,6 +220,53 @@ impl Session {
         }
     }
 
+    /// Can further points be read and written in it, as far as is known here?
+    pub(crate) fn is_usable(&self) -> bool {
+        self.check().is_ok() && self.lock.as_ref().is_some_and(Lock::is_fresh)
+    }
+
+    /// Is nothing marked that it does not know?
+    pub(crate) async fn knows_marks(&self) -> Result<bool> {
+        self.excluded.is_current(&*self.store).await
+    }
+
+    /// Its name in the lock file.
+    pub(crate) fn id(&self) -> Option<Uuid> {
+        self.lock.as_ref().map(Lock::session)
+    }
+
+    pub(crate) fn written(&self) -> &Arc<Written> {
+        &self.written
+    }
+
+    /// Lists a point, if the locks of this session and of those on which the point rests are still ours.
+    ///
+    /// They are looked for once more afterwards: whoever took them from us has done that before it listed the points, or does
+    /// not see this one, and then it must go again.
+    pub(crate) async fn list_point(&self, id: Id, content: Bytes, bases: &[Arc<Session>]) -> Result<()> {
+        self.check_locks(bases).await?;
+        self.store.put(Name::Snapshot(id), content).await?;
+        match self.check_locks(bases).await {
+            Err(Error::LockLost) => {
+                self.store.remove(Name::Snapshot(id)).await?;
+                Err(Error::LockLost)
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot see whether the lock is still ours");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn check_locks(&self, bases: &[Arc<Session>]) -> Result<()> {
+        self.check_lock().await?;
+        for base in bases {
+            base.check_lock().await?;
+        }
+        Ok(())
+    }
+
     /// Is there a copy of this blob that can be referred to, or is somebody just storing one?
     pub(crate) fn is_present(&self, kind: BlobKind, id: &Id) -> Result<bool> {
         let claimed = self.state().claimed(kind).contains(id);
@@ -192,11 +276,12 @@ impl Session {
     /// Is there a copy of this blob that can be referred to?
     fn is_stored(&self, kind: BlobKind, id: &Id) -> Result<bool> {
         let damage = self.damage.get();
-        if damage.is_empty() {
+        if damage.is_empty() && self.excluded.is_empty() {
             return self.index.contains(kind, id);
         }
         // What is damaged is stored again, and thereby healed.
-        Ok(self.index.locations(kind, id)?.iter().any(|copy| !damage.is_damaged(&copy.pack, id)))
+        let is_good = |copy: &Location| !damage.is_damaged(&copy.pack, id) && !self.excluded.has(&copy.pack);
+        Ok(self.index.locations(kind, id)?.iter().any(is_good))
     }
 
     /// True if nobody stores this blob, nor has stored it: from now on the caller does.
@@ -334,6 +419,7 @@ impl Session {
             (Id::of(&bytes), bytes.freeze(), entries)
         })
         .await?;
+        self.written.add(id);
         self.store.put(Name::Pack(id), bytes.clone()).await?;
         if let Ok(bytes) = bytes.try_into_mut()
             && bytes.capacity() >= PACK_BYTES

@@ -61,6 +61,7 @@ impl Walk {
     }
 
     /// Number of directories that have been visited.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.seen.len()
     }

@@ -1,7 +1,7 @@
 //! Writing a restore point.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -17,7 +17,6 @@ use crate::point::Meta;
 use crate::read::DiskReader;
 use crate::session::Session;
 use crate::snapshot::{self, Snapshot};
-use crate::store::Name;
 use crate::tree::{Node, Tree, check_name};
 use crate::{Counters, Error, Result, SnapshotId, sealed, work};
 
@@ -66,6 +65,9 @@ struct Contents {
     disks: BTreeMap<String, Option<Id>>,
     /// Size and chunks of the files beside them.
     files: BTreeMap<String, (u64, Vec<Id>)>,
+    /// Sessions in which disks were opened over which disks of this point are stored. What is taken over from them is only safe
+    /// as long as these stand.
+    bases: Vec<Arc<Session>>,
 }
 
 impl Shared {
@@ -128,6 +130,7 @@ impl PointWriter {
     /// of a point in the same repository.
     pub fn disk_sink_over(&self, name: &str, size_bytes: u64, base: Arc<DiskReader>) -> Result<DiskSink> {
         base.check_base(&self.shared.repo)?;
+        self.shared.contents().bases.push(base.session().clone());
         self.sink(name, size_bytes, Some(base))
     }
 
@@ -161,7 +164,19 @@ impl PointWriter {
     }
 
     /// Makes all of it durable (packs, then index), and only then lists it as a point.
+    ///
+    /// If this is dropped half-way, the point is listed only if that was being done already.
     pub async fn commit(self, meta: Meta) -> Result<SnapshotId> {
+        snapshot::check(&meta)?;
+        // A task of its own: whatever becomes of the caller, the lock stands until nothing is being written any more.
+        let caller = Arc::new(());
+        let waits = Arc::downgrade(&caller);
+        let committed = tokio::spawn(async move { self.list(meta, &waits).await }).await;
+        drop(caller);
+        committed.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
+    }
+
+    async fn list(&self, meta: Meta, caller: &Weak<()>) -> Result<SnapshotId> {
         let components = snapshot::check(&meta)?;
         let shared = &self.shared;
         let mut tree = shared.put_tree(&self.root(meta.time)?)?;
@@ -172,9 +187,12 @@ impl PointWriter {
             shared.session.settle().await;
             return Err(error);
         }
-        shared.session.check_lock().await?;
+        if caller.strong_count() == 0 {
+            return Err(Error::BrokenOff("the backup was given up"));
+        }
         let (id, content) = sealed::seal(&shared.repo.key, &Snapshot::new(meta, tree));
-        shared.repo.store.put(Name::Snapshot(id), content).await?;
+        let bases = shared.contents().bases.clone();
+        shared.session.list_point(id, content, &bases).await?;
         Ok(SnapshotId(id))
     }
 
@@ -197,9 +215,13 @@ impl PointWriter {
 
     /// Gives the point up. What was stored for it is indexed as far as that is possible, so that the next try finds it.
     pub async fn abort(self) {
-        if let Err(error) = self.shared.session.flush().await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "what a given-up backup has stored is lost");
-            self.shared.session.settle().await;
-        }
+        let flush = async move {
+            if let Err(error) = self.shared.session.flush().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "what a given-up backup has stored is lost");
+                self.shared.session.settle().await;
+            }
+        };
+        // As with a commit: the lock stands until nothing is being written any more.
+        drop(tokio::spawn(flush).await);
     }
 }

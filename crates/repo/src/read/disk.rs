@@ -29,7 +29,7 @@ const BYTES_IN_FLIGHT: u64 = 16 << 20;
 pub struct DiskReader {
     pub(super) repo: Arc<Opened>,
     /// Holds the lock.
-    _session: Arc<Session>,
+    session: Arc<Session>,
     label: String,
     layout: Layout,
     regions: Vec<Id>,
@@ -48,13 +48,18 @@ impl DiskReader {
         let layout = find_layout(&repo, &regions).await?.ok_or_else(damaged)?;
         Ok(DiskReader {
             repo,
-            _session: session,
+            session,
             label,
             layout,
             regions,
             region_maps: Cache::new(CACHED_REGIONS),
             extent_maps: Cache::new(CACHED_EXTENTS),
         })
+    }
+
+    /// The session in which it was opened.
+    pub(crate) fn session(&self) -> &Arc<Session> {
+        &self.session
     }
 
     pub(crate) fn layout(&self) -> &Layout {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +19,10 @@ pub(crate) enum Fault {
     Once(io::ErrorKind),
     /// It fails and everything after it: as if the process had been killed, or the machine had died.
     Dead,
+    /// The process kills itself before it.
+    Kill,
+    /// After it, all locks are gone: as if somebody had taken whoever holds them for dead.
+    LoseLocks,
 }
 
 pub(crate) struct Faulty {
@@ -26,6 +30,7 @@ pub(crate) struct Faulty {
     changes: AtomicUsize,
     at: usize,
     fault: Fault,
+    locks_are_lost: AtomicBool,
 }
 
 impl Faulty {
@@ -34,7 +39,7 @@ impl Faulty {
     }
 
     pub(crate) fn over(store: Arc<dyn Store>, at: usize, fault: Fault) -> Arc<Self> {
-        Arc::new(Faulty { store, changes: AtomicUsize::new(0), at, fault })
+        Arc::new(Faulty { store, changes: AtomicUsize::new(0), at, fault, locks_are_lost: AtomicBool::new(false) })
     }
 
     /// Changes that were asked for.
@@ -42,11 +47,34 @@ impl Faulty {
         self.changes.load(Ordering::Relaxed)
     }
 
+    async fn lose_locks(&self) -> Result<()> {
+        if self.fault == Fault::LoseLocks
+            && self.changes() > self.at
+            && !self.locks_are_lost.swap(true, Ordering::Relaxed)
+        {
+            for (id, _) in self.store.list(Name::Lock).await? {
+                self.store.remove(Name::Lock(id)).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn change(&self, name: Name) -> Result<()> {
         let number = self.changes.fetch_add(1, Ordering::Relaxed);
         let path = Path::new("faulty").join(name.to_string());
         match self.fault {
             Fault::Once(kind) if number == self.at => Err(Error::io(&path, kind.into())),
+            Fault::Kill if number == self.at => {
+                // Not an exit, nor an abort: nothing is cleared away, nothing is said.
+                let pid = std::process::id().to_string();
+                std::process::Command::new("kill")
+                    .args(["-9", &pid])
+                    .status()
+                    .map_err(|error| Error::io(&path, error))?;
+                loop {
+                    std::thread::park();
+                }
+            }
             Fault::Dead if number >= self.at => Err(Error::io(&path, io::Error::other("dead"))),
             _ => Ok(()),
         }
@@ -65,7 +93,8 @@ impl Store for Faulty {
 
     async fn put(&self, name: Name, content: Bytes) -> Result<()> {
         self.change(name)?;
-        self.store.put(name, content).await
+        self.store.put(name, content).await?;
+        self.lose_locks().await
     }
 
     async fn get(&self, name: Name, max_bytes: u64) -> Result<Bytes> {
@@ -86,7 +115,8 @@ impl Store for Faulty {
 
     async fn remove(&self, name: Name) -> Result<()> {
         self.change(name)?;
-        self.store.remove(name).await
+        self.store.remove(name).await?;
+        self.lose_locks().await
     }
 
     fn remove_now(&self, name: Name) {
