@@ -1,11 +1,14 @@
 //! The disk that all work on: a file system with real files, some random data, and holes.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use xenkeep_disk::is_zero;
 
 use crate::measure::succeed;
 
@@ -31,11 +34,59 @@ pub(crate) fn make(scratch: &Path, size: u64) -> Result<PathBuf> {
     Ok(disk)
 }
 
+/// Blocks in which changes are tracked.
+pub(crate) const CHANGED_BLOCK_BYTES: u64 = 64 << 10;
+
+/// One block of data in so many is changed.
+const ONE_IN: u64 = 20;
+
+/// A disk some time later.
+pub(crate) struct Changed {
+    pub path: PathBuf,
+    /// Numbers of the blocks that have changed, rising.
+    pub blocks: Vec<u64>,
+}
+
+/// A copy of a disk in which a twentieth of all blocks that are not zero have other content: pages of other blocks in
+/// another order, so that they can be compressed as well as before, and no contestant knows them.
+pub(crate) fn change(disk: &Path, scratch: &Path) -> Result<Changed> {
+    let path = scratch.join("next.raw");
+    succeed(Command::new("cp").args(["--sparse=always", "--reflink=never"]).arg(disk).arg(&path))?;
+    let (old, new) = (File::open(disk)?, File::options().write(true).open(&path)?);
+    let mut data = Vec::new();
+    let mut content = vec![0; CHANGED_BLOCK_BYTES as usize];
+    for block in 0..disk.metadata()?.len() / CHANGED_BLOCK_BYTES {
+        old.read_exact_at(&mut content, block * CHANGED_BLOCK_BYTES)?;
+        if !is_zero(&content) {
+            data.push(block);
+        }
+    }
+    let spread = |block: u64| {
+        block.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
+    };
+    let blocks: Vec<u64> = data.iter().copied().filter(|block| spread(*block).is_multiple_of(ONE_IN)).collect();
+    for block in &blocks {
+        let from = data[spread(block + 1) as usize % data.len()];
+        old.read_exact_at(&mut content, from * CHANGED_BLOCK_BYTES)?;
+        content.rotate_left(4096 * (1 + *block as usize % 15));
+        content[..8].copy_from_slice(&block.to_le_bytes());
+        new.write_all_at(&content, block * CHANGED_BLOCK_BYTES)?;
+    }
+    new.sync_all()?;
+    Ok(Changed { path, blocks })
+}
+
+/// A list of blocks, one a line.
+pub(crate) fn read_changed(list: &Path) -> Result<Vec<u64>> {
+    let blocks = fs::read_to_string(list)?;
+    blocks.lines().map(|line| line.parse().with_context(|| format!("{line:?} is no number"))).collect()
+}
+
 /// Copies files until there are `budget` bytes: small ones from everywhere before large ones, so that no single
 /// library makes up the disk.
 fn copy_files(from: &Path, to: &Path, budget: u64) -> Result<()> {
     let mut files = Vec::new();
-    list(from, &mut files)?;
+    list(from, &mut HashSet::new(), &mut files)?;
     files.sort_by_key(|(path, size)| (mixed(path), *size));
     let mut copied = 0;
     for (path, size) in files {
@@ -60,15 +111,19 @@ fn mixed(path: &Path) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// All plain files below a directory, with their sizes.
-fn list(dir: &Path, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
+/// All plain files below a directory, with their sizes. What has several names comes once: copies of it would be
+/// many times on the disk, which no real one is (and 143 names of one program are no sample of anything).
+fn list(dir: &Path, seen: &mut HashSet<u64>, files: &mut Vec<(PathBuf, u64)>) -> Result<()> {
     for entry in fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            list(&entry.path(), files)?;
+            list(&entry.path(), seen, files)?;
         } else if kind.is_file() {
-            files.push((entry.path(), entry.metadata()?.len()));
+            let metadata = entry.metadata()?;
+            if metadata.nlink() == 1 || seen.insert(metadata.ino()) {
+                files.push((entry.path(), metadata.len()));
+            }
         }
     }
     Ok(())

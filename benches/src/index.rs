@@ -1,17 +1,17 @@
 //! The index of a large repository: built, opened and asked. The repository is synthetic: its index files are real, its
 //! packs are not there.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Subcommand;
 use xenkeep_repo::{CreateOptions, OpenOptions, Repo, synthetic};
 
 use crate::PASSWORD;
-use crate::measure::{peak_memory, succeed};
+use crate::measure::{peak_memory, remove, succeed};
+use crate::report::Report;
 use crate::restore::this;
 
 /// Look-ups of each kind.
@@ -30,8 +30,13 @@ pub(crate) enum Step {
     Die { repo: PathBuf, cache: PathBuf, chunks: u64 },
 }
 
+/// Seconds to open a known repository, password included; microseconds of a look-up; memory of all that.
+const OPEN_LIMIT_S: f64 = 2.0;
+const LOOK_UP_LIMIT_US: f64 = 20.0;
+const MEMORY_LIMIT_MIB: f64 = 200.0;
+
 /// Builds it, opens it again, and opens it after a death.
-pub(crate) fn measure(scratch: &Path, chunks: u64) -> Result<()> {
+pub(crate) fn measure(report: &mut Report, scratch: &Path, chunks: u64) -> Result<()> {
     let (repo, cache) = (scratch.join("index-repo"), scratch.join("index-cache"));
     let step = |name: &str, chunks: u64| {
         let mut command = this()?;
@@ -41,15 +46,24 @@ pub(crate) fn measure(scratch: &Path, chunks: u64) -> Result<()> {
         }
         succeed(command.arg(chunks.to_string()))
     };
-    println!("\nan index of {chunks} chunks\n");
+    println!("an index of {chunks} chunks");
     print!("{}", step("make", chunks)?);
-    print!("the first time:   {}", step("ask", chunks)?);
-    print!("known:            {}", step("ask", chunks)?);
-    step("die", chunks + 100_000).map(drop).unwrap_or_default();
-    print!("after a death:    {}", step("ask", chunks)?);
-    fs::remove_dir_all(&repo)?;
-    fs::remove_dir_all(&cache)?;
-    Ok(())
+    let mut ask = |when: &str, limit: Option<f64>| -> Result<()> {
+        let answer = step("ask", chunks)?;
+        let numbers = answer.split_whitespace().map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        let [opened, absent, present, memory] = numbers[..] else { bail!("{answer:?} was not expected") };
+        report.figure(format!("index of {chunks} chunks, {when}: open"), opened, "s", limit);
+        report.figure(format!("index, {when}: absent chunk"), absent, "µs", Some(LOOK_UP_LIMIT_US));
+        report.figure(format!("index, {when}: present chunk"), present, "µs", Some(LOOK_UP_LIMIT_US));
+        report.figure(format!("index, {when}: memory"), memory, "MiB", Some(MEMORY_LIMIT_MIB));
+        Ok(())
+    };
+    ask("not known yet", None)?;
+    ask("known", Some(OPEN_LIMIT_S))?;
+    ensure!(step("die", chunks + 100_000).is_err(), "it should have died");
+    ask("after a death", None)?;
+    remove(&repo)?;
+    remove(&cache)
 }
 
 pub(crate) async fn run(step: &Step) -> Result<()> {
@@ -69,7 +83,7 @@ async fn make(dir: &Path, chunks: u64) -> Result<()> {
     let start = Instant::now();
     let repo = Repo::create(dir, &PASSWORD.into(), CreateOptions::default()).await?;
     let files = synthetic::write_index_files(&repo, chunks).await?;
-    println!("made:             {files} index files in {:.1} s", start.elapsed().as_secs_f64());
+    println!("{files} index files made in {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -81,21 +95,12 @@ async fn open(dir: &Path, cache: &Path) -> Result<Repo> {
 async fn ask(dir: &Path, cache: &Path, chunks: u64) -> Result<()> {
     let start = Instant::now();
     let repo = open(dir, cache).await?;
-    let unlocked = start.elapsed();
     synthetic::refresh(&repo).await?;
     let opened = start.elapsed();
-    let opened_memory = memory()?;
     let absent = look_ups(&repo, |number| chunks * 2 + number, false)?;
     let present = look_ups(&repo, |number| number.wrapping_mul(STEP) % chunks, true)?;
-    println!(
-        "open in {:>6.2} s ({:.2} s of it for the password), {:>4} MiB; absent {:>5.2} µs, present {:>5.2} µs; {:>4} MiB",
-        opened.as_secs_f64(),
-        unlocked.as_secs_f64(),
-        opened_memory >> 20,
-        micros(absent),
-        micros(present),
-        memory()? >> 20,
-    );
+    let memory_mib = memory()? as f64 / f64::from(1 << 20);
+    println!("{} {} {} {memory_mib}", opened.as_secs_f64(), micros(absent), micros(present));
     Ok(())
 }
 

@@ -1,26 +1,32 @@
-//! The pipeline alone: a raw file into a fresh repository, beside zstd and restic.
+//! The pipeline alone: a raw file into a fresh repository, beside zstd, restic and rustic.
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::Result;
-use xenkeep_disk::DiskRead;
+use anyhow::{Context, Result};
 use xenkeep_disk::raw::RawFile;
-use xenkeep_repo::{CreateOptions, Meta, OpenOptions, Repo, WriteOptions};
+use xenkeep_disk::{Block, Data, DiskRead};
+use xenkeep_repo::{CreateOptions, DiskSink, Meta, OpenOptions, Repo, WriteOptions};
 
+use crate::disk::{self, CHANGED_BLOCK_BYTES};
 use crate::measure::{Cost, remove, run, size_of, succeed};
-use crate::report::{PIPELINE, RESTIC, Report, ZSTD};
-use crate::{PASSWORD, restore};
+use crate::report::{Contestant, PIPELINE, RESTIC, RUSTIC, Report, ZSTD};
+use crate::{PASSWORD, peers, restore};
 
-/// Takes turns: zstd, restic, xenkeep.
+/// Takes turns: zstd, restic, rustic where it was built in, xenkeep.
 pub(crate) fn measure(report: &mut Report, disk: &Path, scratch: &Path) -> Result<()> {
     // Everyone finds the disk in memory.
     std::io::copy(&mut std::fs::File::open(disk)?, &mut std::io::sink())?;
-    report.measure(&mut [
-        (ZSTD, &mut || zstd(disk, &scratch.join("disk.zst"))),
-        (RESTIC, &mut || restic(disk, &scratch.join("restic"))),
-        (PIPELINE, &mut || xenkeep(disk, &scratch.join("repo"))),
-    ])
+    let mut rustic = || rustic(disk, &scratch.join("rustic"));
+    let (mut zstd, mut restic) = (|| zstd(disk, &scratch.join("disk.zst")), || restic(disk, &scratch.join("restic")));
+    let mut xenkeep = || xenkeep(disk, &scratch.join("repo"), &[]);
+    let mut turns: Vec<Contestant<'_>> = vec![(ZSTD, &mut zstd), (RESTIC, &mut restic)];
+    if cfg!(feature = "rustic") {
+        turns.push((RUSTIC, &mut rustic));
+    }
+    turns.push((PIPELINE, &mut xenkeep));
+    report.measure(&mut turns)
 }
 
 pub(crate) fn zstd(disk: &Path, to: &Path) -> Result<Cost> {
@@ -37,6 +43,11 @@ fn restic(disk: &Path, repo: &Path) -> Result<Cost> {
 /// A fresh restic repository with the disk in it.
 pub(crate) fn restic_backup(disk: &Path, repo: &Path) -> Result<Cost> {
     succeed(restic_in(repo).args(["init", "--repository-version", "2"]))?;
+    restic_again(disk, repo)
+}
+
+/// A further backup.
+pub(crate) fn restic_again(disk: &Path, repo: &Path) -> Result<Cost> {
     run(restic_in(repo).args(["backup", "--no-cache", "--quiet"]).arg(disk))
 }
 
@@ -46,9 +57,14 @@ pub(crate) fn restic_in(repo: &Path) -> Command {
     restic
 }
 
-fn xenkeep(disk: &Path, repo: &Path) -> Result<Cost> {
+fn rustic(disk: &Path, repo: &Path) -> Result<Cost> {
+    peers::create(repo)?;
+    finish(peers::back_up(disk, repo)?, repo)
+}
+
+pub(crate) fn xenkeep(disk: &Path, repo: &Path, options: &[&str]) -> Result<Cost> {
     succeed(restore::this()?.arg("create").arg(repo))?;
-    let cost = run(restore::this()?.arg("write").arg(disk).arg(repo))?;
+    let cost = run(restore::this()?.arg("write").arg(disk).arg(repo).args(options))?;
     finish(cost, repo)
 }
 
@@ -65,15 +81,46 @@ pub(crate) async fn create(repo: &Path) -> Result<()> {
     Ok(())
 }
 
-/// In a process of its own: writes a disk as a restore point.
-pub(crate) async fn write(disk: &Path, repo: &Path) -> Result<()> {
-    let repo = Repo::open(repo, &PASSWORD.into(), OpenOptions::default()).await?;
+/// In a process of its own: writes a disk as a restore point; of `changed`, if there is such a list, only the blocks
+/// that it names are read, and the rest is taken from the last point.
+pub(crate) async fn write(disk: &Path, repo: &Path, delay: Duration, changed: Option<&Path>) -> Result<()> {
+    let options = OpenOptions { request_delay: delay, ..OpenOptions::default() };
+    let repo = Repo::open(repo, &PASSWORD.into(), options).await?;
     let disk = RawFile::open(disk)?;
     let size = disk.size();
     let writer = repo.begin(WriteOptions::default()).await?;
-    writer.disk("0", size, disk.blocks()).await?;
+    match changed {
+        None => drop(writer.disk("0", size, disk.blocks()).await?),
+        Some(list) => {
+            let points = repo.points().await?;
+            let last = points.last().context("there is no point to store changes over")?;
+            let base = repo.open_point(&last.id).await?.disk("0").await?;
+            let mut sink = writer.disk_sink_over("0", size, base)?;
+            push_changed(&mut sink, &*disk, &disk::read_changed(list)?).await?;
+            sink.finish().await?;
+        }
+    }
     let time = jiff::Timestamp::now();
     let meta = Meta { host: "bench".into(), root: "/bench/disk".into(), tags: Vec::new(), time };
     writer.commit(meta).await?;
+    Ok(())
+}
+
+/// What changed block tracking would give: the changed blocks, and that nothing else has changed.
+async fn push_changed(sink: &mut DiskSink, disk: &dyn DiskRead, changed: &[u64]) -> Result<()> {
+    let unchanged = |offset: u64, end: u64| Block { offset, len: end - offset, data: Data::Unchanged };
+    let mut position = 0;
+    for offset in changed.iter().map(|block| block * CHANGED_BLOCK_BYTES) {
+        if offset > position {
+            sink.push(unchanged(position, offset)).await?;
+        }
+        let mut bytes = vec![0; CHANGED_BLOCK_BYTES.min(disk.size() - offset) as usize];
+        disk.read_at(offset, &mut bytes).await?;
+        position = offset + bytes.len() as u64;
+        sink.push(Block::bytes(offset, bytes.into())).await?;
+    }
+    if position < disk.size() {
+        sink.push(unchanged(position, disk.size())).await?;
+    }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -43,23 +43,26 @@ impl Site {
         self.lab.product.json(arguments)
     }
 
-    /// The guest writes something that was never there before: `number` says where and what.
+    /// The guest replaces three MiB, in the same place each time, by what was never there before.
     fn change(&self, number: u64) -> Result<()> {
         let mut state = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-        let mut pattern = String::new();
-        while pattern.len() < 1 << 20 {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            pattern.push_str(&format!("{state:016x}"));
+        for mib in 2..5 {
+            let mut pattern = String::new();
+            while pattern.len() < 1 << 20 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                pattern.push_str(&format!("{state:016x}"));
+            }
+            let write = json!({"vm": "web", "disk": "1", "offset": mib * MIB, "len": MIB, "pattern": pattern});
+            self.lab.pool.post("/guest-write", &write)?;
         }
-        let write = json!({
-            "vm": "web", "disk": (number % 2).to_string(), "offset": (1 + number % 8) * MIB, "len": 1 << 20, "pattern": pattern,
-        });
-        self.lab.pool.post("/guest-write", &write).map(drop)
+        Ok(())
     }
 
+    /// Backs the VM up, a minute after the time before: a pool tells the time of a snapshot in seconds.
     fn back_up(&self) -> Result<Kept> {
+        self.lab.pool.post("/clock", &json!({"seconds": 60}))?;
         let contents = self.lab.pool.contents(&self.lab.pool.vm("web")?)?;
         let job = self.json(&["backup", "lab", "web", "--datastore", "store"])?;
         let id = job["result"]["point"]["id"].as_str().with_context(|| format!("no point in {job}"))?.to_owned();
@@ -293,13 +296,13 @@ fn upkeep_survives_a_killed_server() {
     let offsite = site.dir.join("offsite").display().to_string();
     site.ok(&["datastore", "create", "offsite", "--path", &offsite]).unwrap();
     let mut kept: Vec<Kept> = Vec::new();
-    for number in 0..4 {
+    for number in 0..3 {
         site.change(number).unwrap();
         kept.push(site.back_up().unwrap());
     }
     let prune = ["datastore", "prune", "store", "--grace", "0s", "--max-unused", "0"];
     let last = kept.pop().unwrap();
-    for (round, wait_ms) in [15, 40, 80].into_iter().enumerate() {
+    for (round, wait_ms) in [20, 60].into_iter().enumerate() {
         let gone = kept.remove(0);
         let jobs: [&[&str]; 4] = [
             &["point", "forget", &gone.id, "--yes"],
@@ -308,7 +311,8 @@ fn upkeep_survives_a_killed_server() {
             &["datastore", "copy", "store", "offsite", "--point", &last.id],
         ];
         for job in jobs {
-            let mut client = site.lab.product.command(job).unwrap().spawn().unwrap();
+            let mut command = site.lab.product.command(job).unwrap();
+            let mut client = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(wait_ms));
             site.lab.product.kill().unwrap();
             client.kill().unwrap();

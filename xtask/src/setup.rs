@@ -21,10 +21,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "is the TLS client that agrees or not"),
     ("g++", "builds libFuzzer"),
     ("procps", "sends signals in tests"),
-    ("python3-venv", "holds the XenAPI SDK"),
+    ("python3-venv", "holds the XenAPI SDK and an S3 server"),
 ];
 
-/// Installs what is missing; returns the Python that has the XenAPI SDK.
+/// Installs what is missing; returns the Python that has what tests need from PyPI.
 pub(crate) fn install(root: &Path) -> Result<PathBuf> {
     let missing: Vec<&str> = PACKAGES.iter().map(|(name, _)| *name).filter(|name| !is_installed(name)).collect();
     if !missing.is_empty() {

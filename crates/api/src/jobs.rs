@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ClientId, CopySummary, DatastoreId, ExportFormat, JobId, Placement, Point, PointProtection, PoolSummary, PoolVm,
-    Problem, PruneRequest, PruneSummary, RestoredVm, Transport, VerifyRequest, VerifySummary,
+    ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, JobId, KeyChange, Placement, Point,
+    PointProtection, PoolSummary, PoolVm, Problem, PruneRequest, PruneSummary, RescanSummary, RestoredVm, Transport,
+    VerifyRequest, VerifySummary,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -27,6 +28,23 @@ pub enum JobSpec {
     CreateDatastore {
         /// The datastore.
         datastore: DatastoreId,
+    },
+    /// Open a repository that is there already.
+    AttachDatastore {
+        /// The datastore that it becomes.
+        datastore: DatastoreId,
+    },
+    /// Make the catalogue agree with a repository.
+    RescanDatastore {
+        /// The datastore.
+        datastore: DatastoreId,
+    },
+    /// List, add or remove passwords of a repository.
+    DatastoreKeys {
+        /// The datastore.
+        datastore: DatastoreId,
+        /// What to do.
+        change: KeyChange,
     },
     /// Back up one VM.
     Backup {
@@ -125,6 +143,9 @@ impl JobSpec {
             Self::CheckClient { .. } => JobKind::CheckClient,
             Self::ListVms { .. } => JobKind::ListVms,
             Self::CreateDatastore { .. } => JobKind::CreateDatastore,
+            Self::AttachDatastore { .. } => JobKind::AttachDatastore,
+            Self::RescanDatastore { .. } => JobKind::RescanDatastore,
+            Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
             Self::Restore { .. } => JobKind::Restore,
             Self::Export { .. } => JobKind::Export,
@@ -147,6 +168,9 @@ impl JobSpec {
             | Self::Restore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
             Self::CreateDatastore { .. }
+            | Self::AttachDatastore { .. }
+            | Self::RescanDatastore { .. }
+            | Self::DatastoreKeys { .. }
             | Self::Export { .. }
             | Self::ForgetPoints { .. }
             | Self::ProtectPoint { .. }
@@ -161,6 +185,9 @@ impl JobSpec {
     pub fn datastore(&self) -> Option<DatastoreId> {
         match self {
             Self::CreateDatastore { datastore }
+            | Self::AttachDatastore { datastore }
+            | Self::RescanDatastore { datastore }
+            | Self::DatastoreKeys { datastore, .. }
             | Self::Backup { datastore, .. }
             | Self::Restore { datastore, .. }
             | Self::Export { datastore, .. }
@@ -222,6 +249,9 @@ pub enum JobKind {
     CheckClient,
     ListVms,
     CreateDatastore,
+    AttachDatastore,
+    RescanDatastore,
+    DatastoreKeys,
     Backup,
     Restore,
     Export,
@@ -384,10 +414,20 @@ pub enum JobResult {
         /// The VMs, by name.
         vms: Vec<PoolVm>,
     },
-    /// Of `create-datastore`.
+    /// Of `create-datastore` and `attach-datastore`.
     Datastore {
-        /// The new repository's id.
+        /// The repository's id.
         repository_id: String,
+    },
+    /// Of `rescan-datastore`.
+    Rescanned {
+        /// What was found.
+        rescan: RescanSummary,
+    },
+    /// Of `datastore-keys`.
+    Keys {
+        /// All passwords that there are now.
+        keys: Vec<DatastoreKey>,
     },
     /// Of `backup`.
     Point {

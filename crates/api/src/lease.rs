@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{ClientId, DatastoreId, JobId, JobSpec, Point, Secret, Transport};
+use crate::{ClientId, DatastoreId, JobId, JobSpec, KnownPoint, Point, S3Place, Secret, Transport};
 
 /// A job lent to a mover for a limited time, with the secrets of this job and no others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -23,6 +23,12 @@ pub struct LeasedJob {
     pub target: Option<DatastoreAccess>,
     /// The point to read, when the spec names one.
     pub point: Option<Point>,
+    /// A password that the job is about, when it is about one.
+    #[serde(default)]
+    pub secret: Option<Secret>,
+    /// For `rescan-datastore`: the points that the catalogue knows in it.
+    #[serde(default)]
+    pub known_points: Vec<KnownPoint>,
     /// For `recover`: the open journal of the interrupted job, in the order in which it was written.
     pub journal: Vec<JournalEntry>,
 }
@@ -47,14 +53,20 @@ pub struct ClientAccess {
 }
 
 /// How to open a datastore.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatastoreAccess {
     /// Our id of it.
     pub id: DatastoreId,
     /// The administrator's name for it.
     pub name: String,
-    /// Absolute path of the repository.
+    /// Absolute path of the repository, or restic's address of it.
     pub path: String,
+    /// Where on an S3 server it lies, if it does.
+    #[serde(default)]
+    pub s3: Option<S3Place>,
+    /// The secret of its access key.
+    #[serde(default)]
+    pub s3_secret_access_key: Option<Secret>,
     /// Password of the repository.
     pub password: Secret,
 }

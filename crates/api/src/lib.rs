@@ -28,7 +28,10 @@ mod secret;
 mod upkeep;
 
 pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
-pub use datastores::{Datastore, NewDatastore, RecoverySheet};
+pub use datastores::{
+    AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
+    RescanSummary, S3Place, UnreadablePoint,
+};
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};

@@ -15,12 +15,13 @@ use crate::words::{from_json, from_size, id, json, millis, size, time};
 use crate::{Catalog, Error, jobs, names};
 
 /// The datastores that are there: all, or the one of a name or id.
-const SELECT: &str = "SELECT id, name, path, repository_id, created_ms, stored_bytes, verified_quick, verified_full, \
+const SELECT: &str = "SELECT id, name, path, s3, repository_id, created_ms, stored_bytes, verified_quick, verified_full, \
     pruned, (SELECT COUNT(*) FROM points WHERE points.datastore_id = datastores.id) AS points FROM datastores \
     WHERE repository_id IS NOT NULL AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
 
 impl Catalog {
-    /// Adds a datastore that nobody sees before its repository has been created.
+    /// Adds a datastore that nobody sees before its repository has been created or opened. Its place is what `path`
+    /// says, and for one on an S3 server `s3` as well.
     pub async fn insert_datastore(
         &self,
         datastore: DatastoreId,
@@ -29,21 +30,29 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<(), Error> {
         let sealed = self.sealer().seal(&password_place(datastore), password)?;
+        let secret = new.s3_secret_access_key.as_ref();
+        let s3_secret = secret.map(|secret| self.sealer().seal(&s3_secret_place(datastore), secret)).transpose()?;
+        let at = new.path.as_deref().unwrap_or_default();
         let mut tx = self.write().await?;
         for row in sqlx::query("SELECT name, path FROM datastores").fetch_all(&mut *tx).await? {
             let (name, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-            if let Some(problem) = collision(new, &name, &path) {
+            if let Some(problem) = collision(&new.name, at, &name, &path) {
                 return Err(Error::Exists(problem));
             }
         }
-        sqlx::query("INSERT INTO datastores (id, name, path, password_sealed, created_ms) VALUES ($1, $2, $3, $4, $5)")
-            .bind(datastore.to_string())
-            .bind(&new.name)
-            .bind(&new.path)
-            .bind(sealed)
-            .bind(millis(now))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO datastores (id, name, path, s3, s3_secret_sealed, password_sealed, created_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        )
+        .bind(datastore.to_string())
+        .bind(&new.name)
+        .bind(at)
+        .bind(new.s3.as_ref().map(json))
+        .bind(s3_secret)
+        .bind(sealed)
+        .bind(millis(now))
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 
@@ -68,17 +77,21 @@ impl Catalog {
 
     /// How to open a datastore, also one that is being created.
     pub async fn datastore_access(&self, datastore: DatastoreId) -> Result<DatastoreAccess, Error> {
-        let row = sqlx::query("SELECT name, path, password_sealed FROM datastores WHERE id = $1")
+        let row = sqlx::query("SELECT name, path, s3, s3_secret_sealed, password_sealed FROM datastores WHERE id = $1")
             .bind(datastore.to_string())
             .fetch_optional(self.readers())
             .await?;
         let Some(row) = row else {
             return Err(Error::NotFound(self.no_datastore(&datastore.to_string()).await?));
         };
+        let s3_secret: Option<Vec<u8>> = row.try_get("s3_secret_sealed")?;
+        let open = |sealed: Vec<u8>| self.sealer().open(&s3_secret_place(datastore), &sealed);
         Ok(DatastoreAccess {
             id: datastore,
             name: row.try_get("name")?,
             path: row.try_get("path")?,
+            s3: document(&row, "s3")?,
+            s3_secret_access_key: s3_secret.map(open).transpose()?,
             password: self.sealer().open(&password_place(datastore), row.try_get("password_sealed")?)?,
         })
     }
@@ -197,21 +210,45 @@ pub(crate) async fn verified(
     Ok(())
 }
 
-/// Two datastores may share neither name nor directory, and none may lie within another.
-fn collision(new: &NewDatastore, name: &str, path: &str) -> Option<Problem> {
-    if new.name == name {
+/// The repository is there, and nobody knows how much it holds.
+pub(crate) async fn attached(tx: &mut Connection, datastore: DatastoreId, repository_id: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE datastores SET repository_id = $2 WHERE id = $1")
+        .bind(datastore.to_string())
+        .bind(repository_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Two datastores may share neither name nor place, and none may lie within another.
+fn collision(new_name: &str, new_path: &str, name: &str, path: &str) -> Option<Problem> {
+    if new_name == name {
         let problem = Problem::new("datastore.exists", format!("there is a datastore {name} already"));
         return Some(problem.hint("choose another name").about(name));
     }
-    let (ours, theirs) = (Path::new(&new.path), Path::new(path));
+    let (ours, theirs) = (place(new_path), place(path));
+    let (ours, theirs) = (Path::new(&ours), Path::new(&theirs));
     (ours.starts_with(theirs) || theirs.starts_with(ours)).then(|| {
-        Problem::new(
-            "datastore.path_taken",
-            format!("{} overlaps with {path}, the directory of datastore {name}", new.path),
-        )
-        .hint("choose a directory of its own")
-        .about(path)
+        Problem::new("datastore.path_taken", format!("{new_path} overlaps with {path}, where datastore {name} lies"))
+            .hint("choose a place of its own")
+            .about(path)
     })
+}
+
+/// A place for comparing: the same server is the same whether it is reached over http or https.
+fn place(path: &str) -> String {
+    let Some(address) = path.strip_prefix("s3:") else { return path.to_owned() };
+    let (port, rest) = match address.split_once("://") {
+        Some(("http", rest)) => (":80", rest),
+        Some((_, rest)) => (":443", rest),
+        None => ("", address),
+    };
+    let (host, key) = rest.split_once('/').unwrap_or((rest, ""));
+    format!("s3:/{}/{key}", host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase())
+}
+
+fn s3_secret_place(datastore: DatastoreId) -> String {
+    format!("datastores/{datastore}/s3_secret")
 }
 
 fn password_place(datastore: DatastoreId) -> String {
@@ -239,6 +276,7 @@ fn datastore(row: &Row) -> Result<Datastore, Error> {
         id: id("datastores.id", row.try_get("id")?)?,
         name: row.try_get("name")?,
         path: row.try_get("path")?,
+        s3: document(row, "s3")?,
         repository_id: row.try_get("repository_id")?,
         created_at: time("datastores.created_ms", row.try_get("created_ms")?)?,
         state: state(row)?,

@@ -90,12 +90,14 @@ impl Catalog {
         for row in rows {
             let job = crate::words::id("jobs.id", row.try_get(0)?)?;
             // The fence rises, so that nothing that its old mover says counts any more.
-            sqlx::query("UPDATE jobs SET state = $2, fence = fence + 1, finished_ms = $3 WHERE id = $1")
-                .bind(row.try_get::<String, _>(0)?)
-                .bind(word(&JobState::Interrupted))
-                .bind(millis(now))
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "UPDATE jobs SET state = $2, fence = fence + 1, finished_ms = $3, secret_sealed = NULL WHERE id = $1",
+            )
+            .bind(row.try_get::<String, _>(0)?)
+            .bind(word(&JobState::Interrupted))
+            .bind(millis(now))
+            .execute(&mut *tx)
+            .await?;
             if let Some(recovery) = recover(&ended(&mut tx, job).await?) {
                 jobs::insert(&mut tx, &recovery, now).await?;
             }
@@ -118,7 +120,7 @@ async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Times
     }
     sqlx::query(
         "UPDATE jobs SET state = $2, finished_ms = $3, progress = $4, problem = $5, warnings = $6, result = $7, \
-         lease_until_ms = NULL WHERE id = $1",
+         lease_until_ms = NULL, secret_sealed = NULL WHERE id = $1",
     )
     .bind(job.to_string())
     .bind(word(&report.state))
@@ -140,6 +142,18 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
         (JobSpec::CreateDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
             datastores::created(tx, *datastore, repository_id).await
         }
+        (JobSpec::AttachDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
+            datastores::attached(tx, *datastore, repository_id).await
+        }
+        (JobSpec::RescanDatastore { datastore }, Some(JobResult::Rescanned { rescan })) => {
+            insert_points(tx, job, &rescan.added).await?;
+            points::remove(tx, *datastore, &rescan.gone).await?;
+            for point in &rescan.protections {
+                points::protect(tx, *datastore, &point.id, point.protection.as_ref()).await?;
+            }
+            Ok(())
+        }
+        (JobSpec::DatastoreKeys { .. }, Some(JobResult::Keys { .. })) => Ok(()),
         (JobSpec::Backup { datastore, .. }, Some(JobResult::Point { point })) => {
             datastores::grown(tx, *datastore, point.stored_bytes).await?;
             insert_points(tx, job, std::slice::from_ref(point)).await

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Problem, Progress};
+use xenkeep_api::{DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Problem, Progress, Secret};
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_word, id, json, millis, time, word};
@@ -60,6 +60,27 @@ impl Catalog {
         refuse_conflicts(&mut tx, &job.spec).await?;
         insert(&mut tx, job, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Adds a job that is about a password. It is kept, sealed, until the job ends.
+    pub async fn insert_job_with(&self, job: &NewJob, secret: &Secret, now: Timestamp) -> Result<(), Error> {
+        let sealed = self.sealer().seal(&secret_place(job.id), secret)?;
+        let mut tx = self.write().await?;
+        insert(&mut tx, job, now).await?;
+        sqlx::query("UPDATE jobs SET secret_sealed = $2 WHERE id = $1")
+            .bind(job.id.to_string())
+            .bind(sealed)
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// The password that an unfinished job is about, if there is one.
+    pub async fn job_secret(&self, job: JobId) -> Result<Option<Secret>, Error> {
+        let query = sqlx::query("SELECT secret_sealed FROM jobs WHERE id = $1").bind(job.to_string());
+        let row = query.fetch_optional(self.readers()).await?;
+        let sealed: Option<Vec<u8>> = row.map(|row| row.try_get(0)).transpose()?.flatten();
+        sealed.map(|sealed| self.sealer().open(&secret_place(job), &sealed)).transpose()
     }
 
     /// The points that queued and running jobs read.
@@ -123,7 +144,7 @@ impl Catalog {
             return Err(Error::InUse(Problem::new("job.ended", message).about(job.to_string())));
         }
         if state == JobState::Queued {
-            sqlx::query("UPDATE jobs SET state = $2, cancel_requested = 1, finished_ms = $3 WHERE id = $1")
+            sqlx::query("UPDATE jobs SET state = $2, cancel_requested = 1, finished_ms = $3, secret_sealed = NULL WHERE id = $1")
                 .bind(job.to_string())
                 .bind(word(&JobState::Cancelled))
                 .bind(millis(now))
@@ -149,6 +170,10 @@ impl Catalog {
         tx.commit().await?;
         Ok(done.rows_affected())
     }
+}
+
+fn secret_place(job: JobId) -> String {
+    format!("jobs/{job}/secret")
 }
 
 /// Adds a job to the queue.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Problem, Progress};
 
-use crate::{MoverConfig, journal::Journal, progress::Board};
+use crate::{MoverConfig, datastore::Repos, journal::Journal, progress::Board};
 
 /// Lines that a job keeps for a server that does not answer; the oldest go first.
 const LOG_LINES: usize = 10_000;
@@ -54,6 +54,8 @@ pub(crate) struct JobContext {
     /// What has been done so far, told also by a job that ends badly.
     pub(crate) so_far: Arc<Mutex<Option<JobResult>>>,
     pub(crate) config: Arc<MoverConfig>,
+    /// What the mover has open.
+    pub(crate) repos: Arc<Repos>,
 }
 
 impl JobContext {

@@ -1,12 +1,12 @@
 //! The loop: takes jobs, runs each in a task of its own, drains when it is told to stop.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::LeasedJob;
 
-use crate::{LeaseError, Leases, run};
+use crate::{LeaseError, Leases, datastore::Repos, run};
 
 /// How long a poll for a job may go on after the mover was told to stop. A job that is handed out in that time is
 /// reported as cancelled instead of being lost.
@@ -22,6 +22,8 @@ pub struct MoverConfig {
     pub parallel_jobs: NonZeroUsize,
     /// How often a running job's lease is renewed, with progress and log.
     pub renew_every: Duration,
+    /// Where it keeps what it knows of repositories, so that it need not be read again; without it, nothing is kept.
+    pub cache_dir: Option<PathBuf>,
     /// How long a started VM may take to report from inside.
     pub guest_wait: Duration,
 }
@@ -31,6 +33,7 @@ impl Default for MoverConfig {
         Self {
             parallel_jobs: NonZeroUsize::new(8).expect("8 is not zero"),
             renew_every: Duration::from_secs(1),
+            cache_dir: None,
             guest_wait: Duration::from_secs(120),
         }
     }
@@ -40,13 +43,14 @@ impl Default for MoverConfig {
 pub struct Mover {
     leases: Arc<dyn Leases>,
     config: Arc<MoverConfig>,
+    repos: Arc<Repos>,
 }
 
 impl Mover {
     /// A mover that takes its jobs from `leases`.
     #[must_use]
     pub fn new(leases: Arc<dyn Leases>, config: MoverConfig) -> Self {
-        Self { leases, config: Arc::new(config) }
+        Self { leases, config: Arc::new(config), repos: Arc::default() }
     }
 
     /// Takes jobs and runs them until `shutdown` is cancelled; then cancels those that run, and returns when all have
@@ -64,10 +68,10 @@ impl Mover {
             match self.poll(&shutdown).await {
                 Ok(Some(job)) => {
                     pause = Duration::from_millis(500);
-                    let (leases, config, shutdown) =
-                        (Arc::clone(&self.leases), Arc::clone(&self.config), shutdown.clone());
+                    let (leases, config, repos, shutdown) =
+                        (Arc::clone(&self.leases), Arc::clone(&self.config), Arc::clone(&self.repos), shutdown.clone());
                     jobs.spawn(async move {
-                        run::run(leases, config, shutdown, job).await;
+                        run::run(leases, config, repos, shutdown, job).await;
                         drop(slot);
                     });
                 }

@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use xenkeep_api::{ClientAccess, DatastoreAccess, Problem};
+use xenkeep_repo::Refusal;
 
 mod api;
 #[cfg(test)]
@@ -126,6 +127,13 @@ fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) 
             Problem::new("datastore.full", format!("{store}: no space is left at {}", path.display()))
                 .hint("free some space there, then start the job again; what was stored so far is used by the next backup")
         }
+        Error::Refused { location, refusal, source } => refused(&store, location, refusal, &chain(&**source)),
+        Error::Unreachable { location, source } => {
+            Problem::new("datastore.unreachable", format!("{store}: {location} can't be reached: {}", chain(&**source)))
+                .hint("is the address right, does the server run, and does a firewall let this machine through?")
+        }
+        Error::KeyInUse { id } => Problem::new("key.in_use", format!("{store}: key {id} is the one that xenkeep itself uses"))
+            .hint("without it, xenkeep could not open the datastore any more"),
         Error::Locked { by } => Problem::new("datastore.locked", format!("{store}: the repository is locked by {by}"))
             .hint("wait until it is done; `restic unlock` removes a lock whose owner is gone"),
         Error::LockLost => Problem::new("datastore.lock_lost", format!("{store}: the lock on the repository was lost"))
@@ -139,6 +147,31 @@ fn repo_error(datastore: Option<&DatastoreAccess>, error: &xenkeep_repo::Error) 
             .hint("is the file system mounted, and may this machine write to it?"),
         _ => Problem::new("datastore.error", format!("{store}: {}", chain(error))),
     }
+}
+
+fn refused(store: &str, location: &str, refusal: &Refusal, said: &str) -> Problem {
+    let (code, hint) = match refusal {
+        Refusal::NoBucket => ("datastore.no_bucket", "make the bucket first, or correct its name".to_owned()),
+        Refusal::Denied => (
+            "datastore.denied",
+            "the access key needs the rights to list the bucket and to read, write and delete its objects".to_owned(),
+        ),
+        Refusal::UnknownKey => ("datastore.unknown_access_key", "check the access key, or make a new one".to_owned()),
+        Refusal::WrongSecret => ("datastore.wrong_secret", "check the secret of the access key".to_owned()),
+        Refusal::WrongRegion { expected: Some(region) } => {
+            ("datastore.wrong_region", format!("give the region {region}"))
+        }
+        Refusal::WrongRegion { expected: None } => {
+            ("datastore.wrong_region", "give the region of the bucket".to_owned())
+        }
+        Refusal::ClockSkew => ("datastore.clock_skew", "set the clocks of both machines, as with NTP".to_owned()),
+        Refusal::Tls => (
+            "datastore.tls",
+            "is the port one for https? A certificate of your own authority has to be made known".to_owned(),
+        ),
+        _ => ("datastore.refused", "the server's log may say more".to_owned()),
+    };
+    Problem::new(code, format!("{store}: {location} can't be used: {refusal} ({said})")).hint(hint)
 }
 
 /// An error with its causes, each of which says only its own part.

@@ -9,6 +9,7 @@ use xenkeep_api::{Directive, JobReport, JobResult, JobState, LeasedJob, Problem}
 use crate::{
     LeaseError, Leases, MoverConfig,
     context::{JobContext, Log, Stop},
+    datastore::Repos,
     journal::Journal,
     progress::Board,
     work,
@@ -24,6 +25,7 @@ const REPORT_PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) async fn run(
     leases: Arc<dyn Leases>,
     config: Arc<MoverConfig>,
+    repos: Arc<Repos>,
     shutdown: CancellationToken,
     job: LeasedJob,
 ) {
@@ -37,6 +39,7 @@ pub(crate) async fn run(
         journal: Journal::new(Arc::clone(&leases), id, fence, abandon.clone()),
         so_far: Arc::default(),
         config,
+        repos,
     };
     // A task of its own, so that a panic in it ends the job and not the mover.
     let mut work = AbortOnDropHandle::new(tokio::spawn(work::work(cx.clone(), Arc::clone(&leases), job)));

@@ -11,18 +11,21 @@ use crate::{
     context::{JobContext, Stop},
     copy, datastore,
     export::{self, ExportSpec},
-    forget, prune, recover,
+    forget, keys, prune, recover, rescan,
     restore::{self, RestoreSpec},
     verify,
 };
 
 /// Does `job`.
 pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
-    let LeasedJob { id: _, fence, spec, client, datastore, target, point, journal } = job;
+    let LeasedJob { id: _, fence, spec, client, datastore, target, point, secret, known_points, journal } = job;
     match spec {
         JobSpec::CheckClient { .. } => client::check(&cx, &given(client)?).await,
         JobSpec::ListVms { .. } => client::list_vms(&cx, &given(client)?).await,
         JobSpec::CreateDatastore { .. } => datastore::create(&cx, &given(datastore)?).await,
+        JobSpec::AttachDatastore { .. } => datastore::attach(&cx, &given(datastore)?).await,
+        JobSpec::RescanDatastore { .. } => Box::pin(rescan::rescan(&cx, &given(datastore)?, known_points)).await,
+        JobSpec::DatastoreKeys { change, .. } => keys::change(&cx, &given(datastore)?, change, secret).await,
         JobSpec::Backup { vm, transport, .. } => {
             let spec = BackupSpec { client: given(client)?, datastore: given(datastore)?, vm, transport };
             Box::pin(backup::back_up(&cx, &spec)).await

@@ -93,9 +93,9 @@ impl Damage {
         }
     }
 
-    /// Packs with which something is wrong, be it that all of their blobs can be read.
-    pub(crate) fn packs(&self) -> impl Iterator<Item = &Id> {
-        self.packs.keys()
+    /// Is something wrong with this pack, be it that all of its blobs can be read?
+    pub(crate) fn has(&self, pack: &Id) -> bool {
+        self.packs.contains_key(pack)
     }
 }
 

@@ -130,7 +130,8 @@ impl Mover<'_> {
 
     async fn try_run(&self, run: &Run) -> Result<Relocated> {
         let len = (run.end - run.start) as usize;
-        let permit = self.to.admit(len.min(BUDGET_BYTES)).await?;
+        // A giant takes less than it needs, for what lies in open packs does not come free by itself.
+        let permit = self.to.admit(len.min(BUDGET_BYTES / 3)).await?;
         let mut sealed = self.memory.take(len.max(MAX_READ_BYTES as usize));
         *sealed = self.from.fetch(run.pack, run.start, len, mem::take(&mut *sealed)).await?;
         let (from_key, to, counters) = (self.from.key().clone(), self.to.clone(), self.counters.clone());

@@ -36,11 +36,15 @@ use crate::{Counters, Error, Result, work};
 #[cfg(test)]
 mod tests;
 
-/// Bytes of chunks and packs that may be in memory at once.
-pub(crate) const BUDGET_BYTES: usize = 96 << 20;
+/// Bytes of chunks and packs that may be in memory at once. A store that takes 0.3 s a request, and to which we have
+/// 300 MiB to bring each second, has 90 MiB in flight; to that comes the pack that is being filled.
+pub(crate) const BUDGET_BYTES: usize = 128 << 20;
 
-/// Packs that are being stored at once.
-const UPLOADS_IN_FLIGHT: usize = 3;
+/// Bytes of chunks among them that are not compressed yet: enough for every core to have the next one at hand.
+const RAW_BYTES: usize = 24 << 20;
+
+/// Packs that are being stored at once. Packs of trees are small, so that more than the budget has room for may be on their way.
+const UPLOADS_IN_FLIGHT: usize = 8;
 
 /// An index file is written when this many blobs wait for it: so an interrupted backup keeps most of its work.
 const UNINDEXED_BLOBS: usize = 20_000;
@@ -63,6 +67,7 @@ pub(crate) struct Session {
     written: Arc<Written>,
     runtime: Handle,
     budget: Arc<Semaphore>,
+    raw: Arc<Semaphore>,
     uploads: Semaphore,
     state: Mutex<State>,
     /// Signals each pack that is done, and failure.
@@ -75,6 +80,9 @@ pub(crate) struct Session {
 struct State {
     claimed_data: IdSet,
     claimed_trees: IdSet,
+    /// Numbers of the claims whose blobs have not come to an open pack yet.
+    on_their_way: BTreeSet<u64>,
+    next_claim: u64,
     open_data: Option<OpenPack>,
     open_trees: Option<OpenPack>,
     /// Numbers of the packs that were closed but are not durable yet.
@@ -135,6 +143,7 @@ fn pack_bytes(kind: BlobKind) -> usize {
 /// Fails the session if whoever claimed a blob does not come to storing it.
 struct Claim<'a> {
     session: &'a Session,
+    number: u64,
     stored: bool,
 }
 
@@ -143,7 +152,14 @@ impl Drop for Claim<'_> {
         if !self.stored {
             self.session.fail(Error::BrokenOff("a chunk was not stored"));
         }
+        self.session.state().on_their_way.remove(&self.number);
+        self.session.progress.notify_waiters();
     }
+}
+
+async fn acquire(from: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes).map_err(|_| Error::Invalid("a chunk is too large".to_owned()))?;
+    from.clone().acquire_many_owned(bytes).await.map_err(|_| Error::BrokenOff("the session has ended"))
 }
 
 impl Session {
@@ -177,6 +193,7 @@ impl Session {
             lock,
             runtime: Handle::current(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            raw: Arc::new(Semaphore::new(RAW_BYTES)),
             uploads: Semaphore::new(UPLOADS_IN_FLIGHT),
             state: Mutex::default(),
             progress: Notify::new(),
@@ -190,8 +207,13 @@ impl Session {
 
     /// Waits until so many bytes may be taken into memory.
     pub(crate) async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).map_err(|_| Error::Invalid("a chunk is too large".to_owned()))?;
-        self.budget.clone().acquire_many_owned(bytes).await.map_err(|_| Error::BrokenOff("the session has ended"))
+        acquire(&self.budget, bytes).await
+    }
+
+    /// The same for a chunk. The second permit is for its plaintext, and to be held as long as that.
+    pub(crate) async fn admit_chunk(&self, bytes: usize) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let raw = acquire(&self.raw, bytes).await?;
+        Ok((self.admit(bytes).await?, raw))
     }
 
     /// Nothing that is written in this session can be committed any more.
@@ -239,12 +261,12 @@ impl Session {
         &self.written
     }
 
-    /// Lists a point, if the locks of this session and of those on which the point rests are still ours.
+    /// Lists a point, if the locks of this session and of those on which the point rests are still ours: that was looked
+    /// at by [`flush_for`](Self::flush_for).
     ///
     /// They are looked for once more afterwards: whoever took them from us has done that before it listed the points, or does
     /// not see this one, and then it must go again.
     pub(crate) async fn list_point(&self, id: Id, content: Bytes, bases: &[Arc<Session>]) -> Result<()> {
-        self.check_locks(bases).await?;
         self.store.put(Name::Snapshot(id), content).await?;
         match self.check_locks(bases).await {
             Err(Error::LockLost) => {
@@ -284,19 +306,28 @@ impl Session {
         Ok(self.index.locations(kind, id)?.iter().any(is_good))
     }
 
-    /// True if nobody stores this blob, nor has stored it: from now on the caller does.
+    /// A claim if nobody stores this blob, nor has stored it: from now on the caller does.
     ///
     /// The claim comes first and the index is asked then, so that nobody waits for our state while a file is read.
     /// Whoever moves blobs from `claimed` to the index adds them there first.
-    fn claim(&self, kind: BlobKind, id: Id) -> Result<bool> {
-        if !self.state().claimed(kind).insert(id) {
-            return Ok(false);
-        }
+    fn claim(&self, kind: BlobKind, id: Id) -> Result<Option<Claim<'_>>> {
+        let number = {
+            let mut state = self.state();
+            if !state.claimed(kind).insert(id) {
+                return Ok(None);
+            }
+            let number = state.next_claim;
+            state.next_claim += 1;
+            state.on_their_way.insert(number);
+            number
+        };
+        let mut claim = Claim { session: self, number, stored: false };
         match self.is_stored(kind, &id) {
-            Ok(false) => Ok(true),
+            Ok(false) => Ok(Some(claim)),
             Ok(true) => {
                 self.state().claimed(kind).remove(&id);
-                Ok(false)
+                claim.stored = true;
+                Ok(None)
             }
             Err(error) => {
                 // Others may rely on our claim by now.
@@ -318,10 +349,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<()> {
         self.check()?;
-        if !self.claim(kind, id)? {
-            return Ok(());
-        }
-        let mut claim = Claim { session: self, stored: false };
+        let Some(mut claim) = self.claim(kind, id)? else { return Ok(()) };
         work::with_scratch(|scratch| {
             let (sealed, raw_len) = pack_blob(&self.key, scratch, raw);
             counters.add_stored(if kind == BlobKind::Data { raw.len() as u64 } else { 0 }, sealed.len() as u64);
@@ -343,10 +371,7 @@ impl Session {
         counters: &Counters,
     ) -> Result<bool> {
         self.check()?;
-        if !self.claim(kind, id)? {
-            return Ok(false);
-        }
-        let mut claim = Claim { session: self, stored: false };
+        let Some(mut claim) = self.claim(kind, id)? else { return Ok(false) };
         work::with_scratch(|scratch| {
             let sealed_len = text.len() + SEAL_BYTES;
             if scratch.buf.len() < sealed_len {
@@ -449,6 +474,25 @@ impl Session {
 
     /// Makes everything that was put until now durable and findable.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
+        self.flush_packs().await?;
+        self.write_index().await?;
+        self.check()
+    }
+
+    /// The same for a point that is to be listed: then the locks on which it rests must still be ours. They are looked for
+    /// while the index is written.
+    pub(crate) async fn flush_for(self: &Arc<Self>, bases: &[Arc<Session>]) -> Result<()> {
+        self.flush_packs().await?;
+        let (indexed, locked) = futures::join!(self.write_index(), self.check_locks(bases));
+        indexed?;
+        self.check()?;
+        locked
+    }
+
+    async fn flush_packs(self: &Arc<Self>) -> Result<()> {
+        // What others have claimed, we may refer to: let it come to a pack.
+        let claims = self.state().next_claim;
+        self.wait_until(|state| state.on_their_way.first().is_none_or(|first| *first >= claims)).await?;
         let until = {
             let mut state = self.state();
             for kind in [BlobKind::Data, BlobKind::Tree] {
@@ -458,19 +502,17 @@ impl Session {
             }
             state.next_number
         };
-        self.wait_for_packs(until).await?;
-        self.write_index().await?;
-        self.check()
+        self.wait_until(|state| state.in_flight.first().is_none_or(|first| *first >= until)).await
     }
 
-    /// Waits until all packs that were closed before pack `until` are durable.
-    async fn wait_for_packs(&self, until: u64) -> Result<()> {
+    /// Waits for this, or for the session's failure.
+    async fn wait_until(&self, is_done: impl Fn(&State) -> bool + Send) -> Result<()> {
         loop {
             let progress = self.progress.notified();
             tokio::pin!(progress);
             progress.as_mut().enable();
             self.check()?;
-            if self.state().in_flight.first().is_none_or(|first| *first >= until) {
+            if is_done(&self.state()) {
                 return Ok(());
             }
             progress.await;

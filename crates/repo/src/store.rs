@@ -35,8 +35,8 @@ use s3::S3;
 /// The store at a place. Nothing is asked of it yet.
 pub(crate) fn open(location: &Location) -> Result<Arc<dyn Store>> {
     match location {
-        Location::Directory(dir) => Ok(Patient::new(Arc::new(Directory::new(dir)), Patience::default())),
-        Location::S3(s3) => Ok(Patient::new(Arc::new(S3::new(s3)?), Patience::default())),
+        Location::Directory(dir) => Ok(Patient::over(Arc::new(Directory::new(dir)), Patience::default())),
+        Location::S3(s3) => Ok(Patient::over(Arc::new(S3::new(s3)?), Patience::default())),
     }
 }
 

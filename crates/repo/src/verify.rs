@@ -22,6 +22,8 @@ mod report;
 mod run;
 mod small;
 mod suspects;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod verdict;
 mod verified;

@@ -26,6 +26,7 @@ mod queue;
 mod recovery;
 mod requests;
 mod retention;
+mod stores;
 mod upkeep;
 
 use std::sync::Arc;

@@ -18,6 +18,7 @@ mod problem;
 mod restores;
 mod retention;
 mod service;
+mod stores;
 mod upkeep;
 
 use std::sync::Arc;
@@ -72,6 +73,10 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(datastores::list, datastores::create))
         .routes(routes!(datastores::show, datastores::remove))
         .routes(routes!(datastores::recovery_sheet))
+        .routes(routes!(stores::attach))
+        .routes(routes!(stores::rescan))
+        .routes(routes!(stores::keys, stores::add_key))
+        .routes(routes!(stores::remove_key))
         .routes(routes!(upkeep::prune))
         .routes(routes!(upkeep::verify))
         .routes(routes!(upkeep::copy))

@@ -7,9 +7,11 @@ pub(crate) mod datastores;
 pub(crate) mod exports;
 pub(crate) mod forget;
 pub(crate) mod jobs;
+pub(crate) mod places;
 pub(crate) mod points;
 pub(crate) mod restores;
 pub(crate) mod server;
+pub(crate) mod stores;
 pub(crate) mod upkeep;
 pub(crate) mod vms;
 

@@ -5,7 +5,7 @@ use crate::fixture::{add_point, at, backup, catalog, new_job, ready_client, read
 
 async fn insert(catalog: &Catalog, name: &str, path: &str) -> Result<DatastoreId, Error> {
     let id = DatastoreId::random();
-    let new = NewDatastore { name: name.to_owned(), path: path.to_owned() };
+    let new = NewDatastore::directory(name, path);
     catalog.insert_datastore(id, &new, &Secret::new("key"), at(0)).await.map(|()| id)
 }
 

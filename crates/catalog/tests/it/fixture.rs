@@ -57,7 +57,7 @@ pub(crate) async fn ready_client(catalog: &Catalog, name: &str) -> Client {
 /// A datastore whose repository has been created.
 pub(crate) async fn ready_datastore(catalog: &Catalog, name: &str) -> DatastoreId {
     let id = DatastoreId::random();
-    let new = NewDatastore { name: name.to_owned(), path: format!("/srv/{name}") };
+    let new = NewDatastore::directory(name, format!("/srv/{name}"));
     catalog.insert_datastore(id, &new, &Secret::new(PASSWORD), at(0)).await.unwrap();
     let claimed = run(catalog, JobSpec::CreateDatastore { datastore: id }).await;
     let result = JobResult::Datastore { repository_id: format!("repo-{name}") };

@@ -26,7 +26,7 @@ async fn are_in_no_byte_of_the_database() {
     for client in [&kept, &gone] {
         catalog.insert_client(client, &Secret::new(PASSWORD)).await.unwrap();
     }
-    let new = NewDatastore { name: "store".to_owned(), path: "/srv".to_owned() };
+    let new = NewDatastore::directory("store", "/srv");
     let store = DatastoreId::random();
     catalog.insert_datastore(store, &new, &Secret::new(KEY), at(0)).await.unwrap();
     catalog.discard_client(gone.id).await.unwrap();

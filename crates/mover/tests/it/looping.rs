@@ -21,6 +21,8 @@ fn create_datastore(path: &str) -> LeasedJob {
         id: DatastoreId::random(),
         name: "store".into(),
         path: path.into(),
+        s3: None,
+        s3_secret_access_key: None,
         password: Secret::new("correct horse"),
     };
     LeasedJob {
@@ -31,6 +33,8 @@ fn create_datastore(path: &str) -> LeasedJob {
         datastore: Some(access),
         target: None,
         point: None,
+        secret: None,
+        known_points: Vec::new(),
         journal: Vec::new(),
     }
 }
@@ -55,6 +59,8 @@ async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
         datastore: None,
         target: None,
         point: None,
+        secret: None,
+        known_points: Vec::new(),
         journal: Vec::new(),
     };
     (job, listener)

@@ -132,6 +132,8 @@ impl Rig {
             id: DatastoreId::random(),
             name: "store".into(),
             path: store.to_str().unwrap().into(),
+            s3: None,
+            s3_secret_access_key: None,
             password: Secret::new(STORE_PASSWORD),
         };
         Self { sim, desk: Desk::new(), client, datastore, dir }
@@ -145,6 +147,8 @@ impl Rig {
             datastore: spec.datastore().map(|_| self.datastore.clone()),
             target: None,
             point: None,
+            secret: None,
+            known_points: Vec::new(),
             journal: Vec::new(),
             spec,
         }
@@ -183,6 +187,8 @@ impl Rig {
             id: DatastoreId::random(),
             name: "offsite".into(),
             path: store.to_str().unwrap().into(),
+            s3: None,
+            s3_secret_access_key: None,
             password: Secret::new("another password"),
         }
     }

@@ -34,6 +34,10 @@ pub(super) struct PackInfo {
     pub(super) copied_bytes: u64,
     /// Of blobs that no point needs.
     garbage_bytes: u64,
+    /// Something is known to be wrong with it.
+    pub(super) is_damaged: bool,
+    /// Blobs that points need, that are damaged here, and of which there is no good copy.
+    pub(super) lost_blobs: u64,
     pub(super) holds_trees: bool,
     /// Tells one content from another.
     contents: u64,
@@ -106,7 +110,9 @@ impl Census {
                 return Ok(());
             }
             let bytes = self.sizes.get(&pack.id).copied().unwrap_or_default();
-            self.packs.entry(pack.id).or_insert_with(|| PackInfo { bytes, contents, ..PackInfo::default() });
+            let is_damaged = damage.has(&pack.id);
+            let new = || PackInfo { bytes, contents, is_damaged, ..PackInfo::default() };
+            self.packs.entry(pack.id).or_insert_with(new);
             for entry in pack.entries.iter().filter(|entry| used.contains(entry.kind, &entry.id)) {
                 let repeated = !seen.insert(&entry.id) || damage.is_damaged(&pack.id, &entry.id);
                 if repeated && copied.len() < MAX_COPIED {
@@ -192,6 +198,7 @@ impl Census {
                 // A pack may hold a blob twice, or two index files name it.
                 let needed = chosen.is_none_or(|chosen| chosen == copy.pack) && counted != Some(copy.pack);
                 if needed {
+                    pack.lost_blobs += u64::from(!copy.good);
                     pack.used_blobs += 1;
                     pack.used_bytes += u64::from(copy.sealed_len);
                     counted = Some(copy.pack);

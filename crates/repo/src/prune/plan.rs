@@ -60,8 +60,13 @@ impl Plan {
                 let why = if pack.copied_bytes > 0 { Why::Duplicate } else { Why::NotNeeded };
                 plan.delete.push(marked);
                 plan.note(why, pack.bytes, pack.bytes);
-            } else if !pack.is_whole() {
-                if pack.unused_bytes() > 0 {
+            } else if pack.is_damaged && pack.lost_blobs == 0 {
+                // However little that is: it would be damaged for ever.
+                plan.rewritten_bytes += pack.used_bytes;
+                plan.repack.push(marked);
+                plan.note(Why::Mended, pack.bytes, pack.unused_bytes());
+            } else if pack.is_damaged || !pack.is_whole() {
+                if pack.is_damaged || pack.unused_bytes() > 0 {
                     plan.note(Why::Damaged, pack.bytes, pack.unused_bytes());
                 }
             } else if is_small(pack) {

@@ -33,7 +33,7 @@ impl Repack<'_> {
         let mut rest: HashSet<Id> = packs.iter().map(|pack| pack.id).collect();
         let mut damaged = IdSet::default();
         while !rest.is_empty() {
-            let wanted = self.next_round(&mut rest).await?;
+            let wanted = self.next_round(&mut rest, &session).await?;
             for step in wanted.chunks(STEP_BLOBS) {
                 lock.check_lock().await?;
                 let moved = relocate(&self.repo.blobs, step.to_vec(), &session, &Arc::new(Counters::default())).await?;
@@ -49,7 +49,8 @@ impl Repack<'_> {
     }
 
     /// What is needed of some of the packs, which are taken out of `rest`.
-    async fn next_round(&self, rest: &mut HashSet<Id>) -> Result<Vec<Wanted>> {
+    async fn next_round(&self, rest: &mut HashSet<Id>, session: &Session) -> Result<Vec<Wanted>> {
+        let damage = self.repo.damage.get();
         let mut wanted = Vec::new();
         let mut taken = IdSet::default();
         let visit = |_: &Id, pack: PackEntries| {
@@ -57,17 +58,21 @@ impl Repack<'_> {
                 return Ok(());
             }
             taken.insert(pack.id);
-            let needed = pack.entries.iter().filter(|entry| self.used.contains(entry.kind, &entry.id));
-            wanted.extend(needed.map(|entry| Wanted {
-                kind: entry.kind,
-                id: entry.id,
-                location: Location {
-                    pack: pack.id,
-                    offset: entry.offset,
-                    sealed_len: entry.sealed_len,
-                    raw_len: entry.raw_len,
-                },
-            }));
+            for entry in pack.entries.iter().filter(|entry| self.used.contains(entry.kind, &entry.id)) {
+                if damage.is_damaged(&pack.id, &entry.id) && session.is_present(entry.kind, &entry.id)? {
+                    continue; // there is a good one
+                }
+                wanted.push(Wanted {
+                    kind: entry.kind,
+                    id: entry.id,
+                    location: Location {
+                        pack: pack.id,
+                        offset: entry.offset,
+                        sealed_len: entry.sealed_len,
+                        raw_len: entry.raw_len,
+                    },
+                });
+            }
             Ok(())
         };
         self.repo.index.for_each_pack(visit).await?;

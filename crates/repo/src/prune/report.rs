@@ -194,6 +194,8 @@ pub enum Why {
     NotIndexed,
     /// All that points need of it lies in other packs, too, or is damaged here and whole there. It is deleted.
     Duplicate,
+    /// It is damaged, and all that points need of it can be read, here or elsewhere. That is written again, and it is deleted.
+    Mended,
     /// Too much of it is not needed. The rest is written again, and it is deleted.
     PartlyNeeded,
     /// It is one of many small ones. They are written again as few large ones.
@@ -214,6 +216,7 @@ impl Why {
             Why::NotNeeded => "no point refers to any of it",
             Why::NotIndexed => "no index file names it: an interrupted backup has left it behind",
             Why::Duplicate => "all that is needed of it is stored elsewhere, too",
+            Why::Mended => "it is damaged; what is needed of it can be read, here or elsewhere, and is stored again",
             Why::PartlyNeeded => "much of it is not needed; the rest is stored again",
             Why::Small => "it is one of many small packs, which are put together",
             Why::WorthKeeping => "a part of it is not needed, but too little to be worth the work; it stays",

@@ -12,6 +12,8 @@ use xenkeep_disk::{Block, Data, DiskRead};
 use super::*;
 use crate::Meta;
 use crate::store::faulty::{Fault, Faulty};
+use crate::store::flawed::{Flaw, Flawed};
+use crate::store::memory::Memory;
 
 pub(crate) const CHUNK: usize = 128 << 10;
 
@@ -173,4 +175,57 @@ async fn a_store_that_takes_no_lock_can_still_be_read() {
     assert!(repo.begin(WriteOptions::default()).await.is_err());
     let point = repo.open_point(&id).await.unwrap();
     assert_eq!(point.file("seed").await.unwrap(), "5");
+}
+
+async fn try_restore(repo: &Repo, id: &SnapshotId) -> Result<bool> {
+    let point = repo.open_point(id).await?;
+    let seed = String::from_utf8(point.file("seed").await?.to_vec()).unwrap().parse().unwrap();
+    let disk: Arc<dyn DiskRead> = point.disk("0").await?;
+    let blocks: Vec<Block> = disk.blocks().try_collect().await.map_err(Error::from)?;
+    let bytes = |block: Block| match block.data {
+        Data::Bytes(bytes) => bytes.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    Ok(blocks.into_iter().flat_map(bytes).collect::<Vec<_>>() == noise(seed))
+}
+
+/// A backup to a store with this flaw, and a restore from it: `Ok` if all went well, else the error that told of it.
+async fn through(flaw: Flaw) -> (Result<()>, Arc<Flawed>) {
+    let store = Memory::default();
+    let options = CreateOptions { chunk_bytes: CHUNK as u32, kdf: Kdf { n: 16, r: 8, p: 1 } };
+    let location = || Location::from(Path::new("memory"));
+    Repo::create_in(location(), Arc::new(store.clone()), &password(), options).await.unwrap();
+    let flawed = Flawed::new(Arc::new(store), flaw);
+    let told = async {
+        let repo = Repo::open_in(location(), flawed.clone(), &password(), OpenOptions::default()).await?;
+        let id = back_up(&repo, 3).await?;
+        // Somebody else reads it, who has seen nothing of the writing.
+        let repo = Repo::open_in(location(), flawed.clone(), &password(), OpenOptions::default()).await?;
+        assert!(try_restore(&repo, &id).await?, "{flaw:?}: other bytes came back");
+        Ok(())
+    };
+    (told.await, flawed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_store_does_wrong_is_found_before_wrong_bytes_are_given() {
+    let (good, counted) = through(Flaw::SpoilsRead(usize::MAX)).await;
+    good.unwrap();
+    let of_writes: [fn(usize) -> Flaw; 3] = [Flaw::Forgets, Flaw::CutsWrite, Flaw::SpoilsWrite];
+    let of_reads: [fn(usize) -> Flaw; 2] = [Flaw::CutsRead, Flaw::SpoilsRead];
+    let (mut found, mut all) = (0, 0);
+    for flaw in of_writes {
+        for at in 0..counted.writes() {
+            all += 1;
+            found += usize::from(through(flaw(at)).await.0.is_err());
+        }
+    }
+    // Some files of a backup, such as its lock, are not read again.
+    assert!(found * 2 > all, "{found} of {all} bad writes were found");
+    for flaw in of_reads {
+        for at in 0..counted.reads() {
+            let (told, _) = through(flaw(at)).await;
+            assert!(told.is_err(), "{:?} was not found", flaw(at));
+        }
+    }
 }

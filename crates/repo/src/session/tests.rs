@@ -21,7 +21,7 @@ async fn bench(at: usize, fault: Fault) -> Bench {
     Directory::new(Path::new(&root)).prepare().await.unwrap();
     let store: Arc<dyn Store> = Faulty::new(&root, at, fault);
     let key = Arc::new(Key::random());
-    let index = Arc::new(Index::new(store.clone(), key.clone()));
+    let index = Index::new(store.clone(), key.clone());
     let session = {
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         Session::new(store, key, index.clone(), damage, None)
@@ -55,6 +55,25 @@ async fn blobs_are_claimed_once_and_indexed_by_a_flush() {
     assert!(bench.session.state().open_trees.is_some(), "a tree is another thing than data");
     bench.session.flush().await.unwrap();
     bench.session.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_what_others_are_just_storing() {
+    let bench = bench(NEVER, Fault::Dead).await;
+    let raw = [7; 1000];
+    let id = Id::of(&raw);
+    let mut claim = bench.session.claim(BlobKind::Data, id).unwrap().unwrap();
+    // We refer to it, and want all that we refer to to be durable.
+    assert_eq!(bench.put(BlobKind::Data, &raw).unwrap(), id);
+    let flush = bench.session.flush();
+    tokio::pin!(flush);
+    assert!(futures::poll!(&mut flush).is_pending());
+    let sealed = bench.session.key.seal(&raw);
+    bench.session.add(BlobKind::Data, id, &sealed, None, None);
+    claim.stored = true;
+    drop(claim);
+    flush.await.unwrap();
+    assert!(bench.index.contains(BlobKind::Data, &id).unwrap());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ pub(crate) struct Delayed {
 
 impl Delayed {
     /// The store itself, if there is no delay.
-    pub(crate) fn new(store: Arc<dyn Store>, delay: Duration) -> Arc<dyn Store> {
+    pub(crate) fn over(store: Arc<dyn Store>, delay: Duration) -> Arc<dyn Store> {
         if delay.is_zero() { store } else { Arc::new(Delayed { store, delay }) }
     }
 

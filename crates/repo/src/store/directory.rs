@@ -17,11 +17,16 @@ use super::{Kind, Name, Store};
 use crate::id::Id;
 use crate::{Error, Result, work};
 
+mod probe;
+
 /// Files are born here and move to their place when they are complete. restic leaves the directory alone.
 const TEMP_DIR: &str = "tmp";
 
 /// What stands in the directory of a repository beside its config.
 const DIRS: [&str; 6] = ["keys", "locks", "index", "snapshots", TEMP_DIR, "data"];
+
+/// Where the files lie that only we know.
+const OUR_DIR: &str = "xenkeep";
 
 /// No file takes a day to write: older ones were left behind by a crash.
 const TEMP_MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,7 +44,7 @@ impl Directory {
         Directory { root: root.into() }
     }
 
-    fn create(&self) -> Result<()> {
+    fn create(&self) -> Result<Vec<String>> {
         make_dir(&self.root)?;
         self.clear_beginnings()?;
         for dir in DIRS {
@@ -51,7 +56,8 @@ impl Directory {
         }
         sync_dir(&data)?;
         sync_dir(&self.root)?;
-        self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)
+        self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
+        probe::probe(&self.root)
     }
 
     /// Removes a key that no config was written for. Whatever else there is stays, and is an error.
@@ -60,12 +66,12 @@ impl Directory {
         let mut keys = Vec::new();
         for dir in entries(&self.root)? {
             let name = dir.file_name();
-            let name = name.to_str().filter(|name| DIRS.contains(name)).ok_or_else(not_empty)?;
+            let name = name.to_str().filter(|name| DIRS.contains(name) || *name == OUR_DIR).ok_or_else(not_empty)?;
             for entry in entries(&dir.path())? {
                 let kind = entry.file_type().map_err(|error| Error::io(&entry.path(), error))?;
                 match name {
                     "keys" | TEMP_DIR if kind.is_file() => keys.push(entry.path()),
-                    "data" if kind.is_dir() && entries(&entry.path())?.is_empty() => {}
+                    "data" | OUR_DIR if kind.is_dir() && entries(&entry.path())?.is_empty() => {}
                     _ => return Err(not_empty()),
                 }
             }
@@ -162,8 +168,7 @@ impl Directory {
 impl Store for Directory {
     async fn prepare(&self) -> Result<Vec<String>> {
         let this = self.clone();
-        work::block(move || this.create()).await??;
-        Ok(Vec::new())
+        work::block(move || this.create()).await?
     }
 
     async fn sweep(&self) {
@@ -261,7 +266,11 @@ fn make_dir(dir: &Path) -> Result<()> {
 
 /// Makes what was created, renamed or removed in a directory durable.
 fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::io(dir, error))
+    match File::open(dir).and_then(|dir| dir.sync_all()) {
+        // Some shares cannot do that; the administrator was told so when the repository was made.
+        Err(error) if !probe::is_unsupported(&error) => Err(Error::io(dir, error)),
+        _ => Ok(()),
+    }
 }
 
 fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -71,7 +71,7 @@ pub(crate) struct Patient {
 }
 
 impl Patient {
-    pub(crate) fn new(store: Arc<dyn Store>, patience: Patience) -> Arc<dyn Store> {
+    pub(crate) fn over(store: Arc<dyn Store>, patience: Patience) -> Arc<dyn Store> {
         Arc::new(Patient { store, patience, is_known: AtomicBool::new(false) })
     }
 

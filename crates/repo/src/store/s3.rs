@@ -38,6 +38,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 
+/// When a removal that nobody waits for is tried again.
+const REMOVAL_PAUSES: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
+
 /// The region that requests are signed for where nobody cares.
 const ANY_REGION: &str = "us-east-1";
 
@@ -229,7 +233,15 @@ impl Store for S3 {
     fn remove_now(&self, name: Name) {
         let this = self.clone();
         self.runtime.spawn(async move {
-            if let Err(error) = this.remove(name).await {
+            let mut removed = this.remove(name).await;
+            for pause in REMOVAL_PAUSES {
+                match &removed {
+                    Err(error) if error.is_transient() => tokio::time::sleep(pause).await,
+                    _ => break,
+                }
+                removed = this.remove(name).await;
+            }
+            if let Err(error) = removed {
                 tracing::warn!(file = %name, error = &error as &dyn std::error::Error, "cannot remove a file of the repository");
             }
         });

@@ -40,14 +40,14 @@ async fn memory_conforms() {
 async fn a_store_that_fails_now_and_then_conforms_for_those_who_are_patient() {
     for flaw in [Flaw::Fails(1), Flaw::Fails(3), Flaw::Delays] {
         let flawed = Flawed::new(Arc::new(Memory::default()), flaw);
-        conformance::suite(Patient::new(flawed, hurried())).await;
+        conformance::suite(Patient::over(flawed, hurried())).await;
     }
 }
 
 #[tokio::test]
 async fn what_does_not_pass_is_not_tried_again() {
     let store = Flawed::new(Arc::new(Memory::default()), Flaw::CutsRead(usize::MAX));
-    let patient = Patient::new(store.clone(), Patience::default());
+    let patient = Patient::over(store.clone(), Patience::default());
     assert!(matches!(patient.get(Name::Config, 9).await, Err(Error::NotFound { .. })));
     patient.put(Name::Config, "config".into()).await.unwrap();
     assert!(matches!(patient.get(Name::Config, 3).await, Err(Error::Damaged { .. })));

@@ -77,3 +77,22 @@ impl Throttle {
         tokio::time::sleep_until(turn).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttle_lets_bytes_through_at_its_speed() {
+        let throttle = Throttle { bytes_per_second: Some(1000), free_at: Mutex::new(Instant::now()) };
+        let start = Instant::now();
+        for _ in 0..4 {
+            throttle.wait(500).await;
+        }
+        // The fourth begins when three have had their time.
+        assert_eq!(start.elapsed().as_millis(), 1500);
+        let open = Throttle { bytes_per_second: None, free_at: Mutex::new(Instant::now()) };
+        open.wait(u64::MAX).await;
+        assert_eq!(start.elapsed().as_millis(), 1500);
+    }
+}

@@ -82,7 +82,7 @@ impl<'a> Run<'a> {
             run.verified.save(repo).await?;
             read?;
         }
-        let traced = run.judge_and_trace(&small.snapshots).await?;
+        let traced = run.judge_and_trace(small.snapshots).await?;
         run.verified.compact(repo, &run.packs).await?;
         Ok(run.finish(traced))
     }
@@ -186,25 +186,36 @@ impl<'a> Run<'a> {
     }
 
     /// Judges all suspects, and finds out whom damage touches. Directories that cannot be read make new suspects.
-    async fn judge_and_trace(&mut self, points: &[(SnapshotId, Snapshot)]) -> Result<Traced> {
+    async fn judge_and_trace(&mut self, mut points: Vec<(SnapshotId, Snapshot)>) -> Result<Traced> {
         let mut round = 1;
         loop {
             let suspects = std::mem::take(&mut self.suspects);
             self.judge(&suspects).await?;
             let known = Known { damage: self.repo.damage.get(), numbers: verdict::numbers(&self.damaged) };
-            let mut traced = trace::trace(self.repo, known, points, &self.options.progress).await?;
+            let mut traced = trace::trace(self.repo, known, &points, &self.options.progress).await?;
             self.suspects = std::mem::take(&mut traced.suspects);
-            let moved = !traced.unnamed.is_empty() && self.has_appeared(&traced).await?;
-            if round == MAX_ROUNDS || (self.suspects.is_empty() && !moved) {
+            if round == MAX_ROUNDS || (traced.unnamed.is_empty() && self.suspects.is_empty()) {
+                return Ok(traced);
+            }
+            // Has somebody removed a point meanwhile, or moved what it needs?
+            self.repo.index.refresh_readable().await?;
+            let removed = self.drop_removed(&mut points).await?;
+            if self.suspects.is_empty() && !removed && !self.has_appeared(&traced)? {
                 return Ok(traced);
             }
             round += 1;
         }
     }
 
+    async fn drop_removed(&self, points: &mut Vec<(SnapshotId, Snapshot)>) -> Result<bool> {
+        let listed: IdSet = self.repo.store.list(Name::Snapshot).await?.into_iter().map(|(id, _)| id).collect();
+        let before = points.len();
+        points.retain(|(id, _)| listed.contains(&id.0));
+        Ok(points.len() < before)
+    }
+
     /// Does an index file name by now what none named before?
-    async fn has_appeared(&self, traced: &Traced) -> Result<bool> {
-        self.repo.index.refresh_readable().await?;
+    fn has_appeared(&self, traced: &Traced) -> Result<bool> {
         for (kind, id) in &traced.unnamed {
             if self.repo.index.contains(*kind, id)? {
                 return Ok(true);

@@ -180,9 +180,8 @@ impl Notes {
     fn unnamed(&self, kind: BlobKind, id: &Id) -> Touched {
         let mut found = self.found();
         let traced = &mut found.traced;
-        if traced.unnamed.len() >= MAX_UNNAMED {
-            traced.unnamed_count += 1;
-        } else if traced.unnamed.insert((kind, *id)) {
+        // Where there is no room to know it again, it may be counted twice.
+        if traced.unnamed.len() >= MAX_UNNAMED || traced.unnamed.insert((kind, *id)) {
             traced.unnamed_count += 1;
         }
         [UNNAMED].into()

@@ -35,8 +35,10 @@ pub(super) fn add_packs(report: &mut VerifyReport, damaged: &BTreeMap<Id, Damage
         report.damaged.push(pack_file(**pack, damaged, points(number), is_blind));
     }
     report.more_damaged = packs.len().saturating_sub(MAX_LISTED as usize) as u64;
-    if traced.unnamed_count > 0 {
-        let file = unnamed(report, traced.unnamed_count, points(UNNAMED));
+    let points: Vec<AffectedPoint> = points(UNNAMED);
+    // Points that were removed meanwhile need nothing.
+    if !points.is_empty() {
+        let file = unnamed(report, traced.unnamed_count, points);
         report.damaged.push(file);
     }
 }

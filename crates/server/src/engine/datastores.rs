@@ -23,8 +23,7 @@ impl Engine {
 
     /// Creates a datastore: a mover makes the repository; if that fails, it is forgotten.
     pub async fn create_datastore(&self, new: NewDatastore) -> Result<Datastore, Error> {
-        names::check_name("datastore", &new.name)?;
-        let new = NewDatastore { path: names::repository_path(&new.path)?, name: new.name };
+        let new = names::new_datastore(new)?;
         let engine = self.clone();
         self.detached(async move {
             let id = DatastoreId::random();
@@ -52,8 +51,8 @@ impl Engine {
         let datastore = self.datastore(name_or_id).await?;
         let password = self.0.catalog.datastore_access(datastore.id).await?.password;
         tracing::info!(datastore = %datastore.name, "the recovery sheet was handed out");
-        let Datastore { name, path, repository_id, .. } = datastore;
-        Ok(RecoverySheet { datastore: name, path, repository_id, password })
+        let Datastore { name, path, s3, repository_id, .. } = datastore;
+        Ok(RecoverySheet { datastore: name, path, s3, repository_id, password })
     }
 }
 

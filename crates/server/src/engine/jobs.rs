@@ -59,6 +59,11 @@ impl Engine {
     /// Runs a job that somebody waits for, and gives its good end.
     pub(super) async fn run_short(&self, spec: JobSpec, subject: &str) -> Result<Job, Error> {
         let job = self.queue(spec, subject, None).await?.id;
+        self.see_through(job).await
+    }
+
+    /// Waits for a short job, and gives its good end.
+    pub(super) async fn see_through(&self, job: JobId) -> Result<Job, Error> {
         let Ok(ended) = tokio::time::timeout(self.0.limits.short_job_wait, self.wait_for_end(job)).await else {
             // It may have ended this very moment; then there is nothing to cancel.
             if let Err(error) = self.0.catalog.cancel_job(job, self.0.clock.now()).await {

@@ -2,7 +2,9 @@
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
-use xenkeep_api::{Directive, JobId, JobReport, JobState, JournalEntry, LeasedJob, LogLine, Problem, Progress};
+use xenkeep_api::{
+    Directive, JobId, JobReport, JobSpec, JobState, JournalEntry, LeasedJob, LogLine, Problem, Progress,
+};
 use xenkeep_catalog::{Claimed, Error as CatalogError};
 
 use super::recovery::next_recovery;
@@ -128,9 +130,14 @@ impl Engine {
             Some(point) => Some(catalog.find_point(point).await?),
             None => None,
         };
+        let secret = catalog.job_secret(claimed.id).await?;
+        let known_points = match claimed.spec {
+            JobSpec::RescanDatastore { datastore } => self.known_points(datastore).await?,
+            _ => Vec::new(),
+        };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         let Claimed { id, fence, spec, .. } = claimed;
-        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, journal })
+        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, journal })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {

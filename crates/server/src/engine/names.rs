@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use xenkeep_api::Problem;
+use xenkeep_api::{NewDatastore, Problem, S3Place};
 
 use crate::Error;
 
@@ -96,6 +96,65 @@ pub(crate) fn repository_path(path: &str) -> Result<String, Error> {
         return Err(bad("the root directory is no place for a datastore".to_owned()));
     }
     Ok(clean.to_string_lossy().into_owned())
+}
+
+/// A datastore that is to be: its name and place checked, and `path` set to restic's address if it is on an S3 server.
+pub(crate) fn new_datastore(new: NewDatastore) -> Result<NewDatastore, Error> {
+    check_name("datastore", &new.name)?;
+    match (&new.path, new.s3) {
+        (Some(path), None) if new.s3_secret_access_key.is_none() => {
+            let path = Some(repository_path(path)?);
+            Ok(NewDatastore { path, s3: None, ..new })
+        }
+        (None, Some(s3)) => {
+            let secret = new.s3_secret_access_key.filter(|secret| !secret.expose().is_empty());
+            if secret.is_none() {
+                let problem = Problem::new("datastore.no_secret", "the secret of the access key is missing");
+                return Err(Error::Invalid(problem.hint("give access key and secret")));
+            }
+            let s3 = s3_place(s3)?;
+            Ok(NewDatastore { name: new.name, path: Some(s3.address()), s3: Some(s3), s3_secret_access_key: secret })
+        }
+        _ => {
+            let problem = Problem::new("request.invalid", "a datastore lies either in a directory or on an S3 server");
+            Err(Error::Invalid(problem.hint("give a path, or endpoint, bucket and access key")))
+        }
+    }
+}
+
+/// A place on an S3 server, as it is stored: without slashes around the prefix and behind the endpoint.
+fn s3_place(place: S3Place) -> Result<S3Place, Error> {
+    let bad = |what: &str, text: &str| {
+        let problem = Problem::new("datastore.bad_place", format!("{} is no {what}", shown(text)));
+        Error::Invalid(problem.about(shown(text)))
+    };
+    let fits = |text: &str, extra: &str| {
+        text.len() <= MAX_PATH && text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
+    };
+    let endpoint = place.endpoint.map(|endpoint| endpoint.trim_end_matches('/').to_ascii_lowercase());
+    if let Some(endpoint) = &endpoint {
+        let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+        if !host.is_some_and(|host| !host.is_empty() && fits(host, ".-_:[]")) {
+            let hint = "it is written https://HOST:PORT";
+            return Err(match bad("address of an S3 server", endpoint) {
+                Error::Invalid(problem) => Error::Invalid(problem.hint(hint)),
+                other => other,
+            });
+        }
+    }
+    if place.bucket.len() < 3 || place.bucket.starts_with('.') || !fits(&place.bucket, ".-_") {
+        return Err(bad("name of a bucket", &place.bucket));
+    }
+    let prefix = place.prefix.trim_matches('/').to_owned();
+    let bad_part = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
+    if prefix.len() > MAX_PATH / 2 || (!prefix.is_empty() && prefix.split('/').any(bad_part)) {
+        return Err(bad("prefix for the names of objects", &prefix));
+    }
+    if place.region.as_deref().is_some_and(|region| region.is_empty() || !fits(region, "-_")) {
+        return Err(bad("region", place.region.as_deref().unwrap_or_default()));
+    }
+    check_label("an access key", &place.access_key_id)?;
+    Ok(S3Place { endpoint, prefix, ..place })
 }
 
 /// What somebody typed, fit for a sentence.

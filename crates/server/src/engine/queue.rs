@@ -1,7 +1,7 @@
 //! Which job runs next.
 //!
 //! 1. Recoveries come first, and have the pool of their client to themselves.
-//! 2. Then short jobs, which only look or make an empty repository: a person waits for them. They wait for nothing.
+//! 2. Then short jobs, which only look, or change little in a repository: a person waits for them. They wait for nothing.
 //! 3. Then the jobs that move data, in order of arrival, so many in all and so many a client at once. Prunes and
 //!    verifications stand in the same row; of them only a few run at once, so that backups are not held up.
 //! 4. Never do two jobs run on one VM, nor two prunes, verifications or copies on one datastore.
@@ -38,10 +38,12 @@ impl Class {
             JobKind::CheckClient
             | JobKind::ListVms
             | JobKind::CreateDatastore
+            | JobKind::AttachDatastore
+            | JobKind::DatastoreKeys
             | JobKind::ForgetPoints
             | JobKind::ProtectPoint => Self::Short,
             JobKind::Backup | JobKind::Restore | JobKind::Export | JobKind::CopyPoints => Self::Data,
-            JobKind::PruneDatastore | JobKind::VerifyDatastore => Self::Upkeep,
+            JobKind::PruneDatastore | JobKind::VerifyDatastore | JobKind::RescanDatastore => Self::Upkeep,
         }
     }
 }

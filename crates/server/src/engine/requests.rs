@@ -71,7 +71,7 @@ impl Engine {
                 let message = format!("client {}, from which the point was read, has been removed", point.client_name);
                 Err(Error::Conflict(
                     Problem::new("client.gone", message)
-                        .hint("name the client to restore to")
+                        .hint("add the pool, or name another client to restore to: `xenkeep restore … --client NAME`")
                         .about(point.client_name.clone()),
                 ))
             }

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
     CopySummary, JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PointProtection,
-    PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RestoredVm, VerifySummary,
+    PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary, RestoredVm, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -69,6 +69,9 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::CheckClient { .. } => JobResult::Pool { pool: pool() },
         JobSpec::ListVms { .. } => JobResult::Vms { vms: vec![vm()] },
         JobSpec::CreateDatastore { .. } => JobResult::Datastore { repository_id: "repo".to_owned() },
+        JobSpec::AttachDatastore { datastore } => JobResult::Datastore { repository_id: datastore.to_string() },
+        JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
+        JobSpec::DatastoreKeys { .. } => JobResult::Keys { keys: Vec::new() },
         JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },

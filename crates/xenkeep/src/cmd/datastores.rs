@@ -6,17 +6,18 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, LastPrune, LastVerify, NewDatastore, RecoverySheet};
+use xenkeep_api::{Datastore, LastPrune, LastVerify, RecoverySheet, S3Place};
 
 use super::{
     Context,
+    places::Place,
+    stores::{Attach, Keys, Rescan},
     upkeep::{Copy, Prune, Verify},
 };
 use crate::{
     Exit,
     output::{Column, details, table},
     progress::word,
-    report::Usage,
     units,
 };
 
@@ -24,6 +25,10 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Datastores {
     Create(Create),
+    Attach(Attach),
+    Rescan(Rescan),
+    #[command(subcommand)]
+    Key(Keys),
     List(List),
     Show(Show),
     RecoverySheet(Sheet),
@@ -35,19 +40,19 @@ pub(crate) enum Datastores {
 const CREATE_NOTES: &str = "\
 Examples:
   xenkeep datastore create store --path /backup/store
+  xenkeep datastore create offsite --s3-endpoint https://s3.example:9000 --bucket backup --access-key-file key.txt
 
-The directory becomes an encrypted restic repository (format version 2). Its key is made now and kept, sealed, in the \
+The place becomes an encrypted restic repository (format version 2). Its key is made now and kept, sealed, in the \
 server's data directory: without that directory, or a copy of it, nobody can read the backups.";
 
-/// Create a datastore in a directory.
+/// Create a datastore in a directory or on an S3 server.
 #[derive(Debug, Args)]
 #[command(after_help = CREATE_NOTES)]
 pub(crate) struct Create {
     /// Your name for it.
     name: String,
-    /// Directory on the server's machine, missing or empty.
-    #[arg(long, value_name = "DIR")]
-    path: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 /// List the datastores.
@@ -83,6 +88,9 @@ impl Datastores {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
             Self::Create(create) => create.run(context).await,
+            Self::Attach(attach) => attach.run(context).await,
+            Self::Rescan(rescan) => rescan.run(context).await,
+            Self::Key(keys) => keys.run(context).await,
             Self::List(List {}) => list(context).await,
             Self::Show(Show { name }) => show(context, &name).await,
             Self::RecoverySheet(sheet) => sheet.run(context).await,
@@ -95,13 +103,7 @@ impl Datastores {
 
 impl Create {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        // The server has a working directory of its own: what is meant is ours, and must be said in full.
-        let path = std::path::absolute(&self.path)?;
-        let path = path
-            .into_os_string()
-            .into_string()
-            .map_err(|path| Usage::new(format!("{} is not UTF-8", path.display())).hint("choose another directory"))?;
-        let datastore = context.api()?.create_datastore(&NewDatastore { name: self.name, path }).await?;
+        let datastore = context.api()?.create_datastore(&self.place.datastore(self.name)?).await?;
         context.console.result(&datastore, || {
             format!(
                 "created datastore {} in {} (repository {})",
@@ -209,29 +211,68 @@ impl Sheet {
 }
 
 fn sheet_text(sheet: &RecoverySheet) -> String {
-    let RecoverySheet { datastore, path, repository_id, password } = sheet;
+    let RecoverySheet { datastore, path, s3, repository_id, password } = sheet;
+    let (about, access) = match s3 {
+        None => (String::new(), String::new()),
+        Some(s3) => {
+            let ca = s3
+                .ca_certificate
+                .as_ref()
+                .map_or("", |_| "\ncertificate of its authority: give it to restic with --cacert");
+            let about = format!(
+                "\naccess key  {} (its secret is not written here: whoever runs the S3 server has it, or makes a new one){ca}",
+                s3.access_key_id
+            );
+            let region =
+                s3.region.as_ref().map_or(String::new(), |region| format!("  export AWS_DEFAULT_REGION={region}\n"));
+            let access = format!(
+                "  export AWS_ACCESS_KEY_ID={}\n  export AWS_SECRET_ACCESS_KEY=...\n{region}",
+                s3.access_key_id
+            );
+            (about, access)
+        }
+    };
     format!(
         "\
 Recovery sheet of the xenkeep datastore {datastore}
 
 repository  {path}
 id          {repository_id}
-password    {password}
+password    {password}{about}
 
 The datastore is a restic repository (format version 2). On any machine that sees it and has restic 0.14 or later:
 
   export RESTIC_REPOSITORY={path}
   export RESTIC_PASSWORD={password}
-  restic snapshots --tag xenkeep
+{access}  restic snapshots --tag xenkeep
   restic restore SNAPSHOT --target /tmp/restored
 
 A disk is the directory disks/N of a restore point, in pieces; put together in the order of their names they are the raw
 disk, byte by byte:
 
   LC_ALL=C; cat /tmp/restored/CLIENT/VM-UUID/disks/0/*/*/* > disk0.raw
-  qemu-img convert -f raw -O vpc disk0.raw disk0.vhd",
+  qemu-img convert -f raw -O vpc disk0.raw disk0.vhd
+
+A new xenkeep finds all restore points in it, with this password in a file:
+
+  xenkeep datastore attach {datastore} {attach} --key-file FILE",
         password = password.expose(),
+        attach = place_flags(path, s3.as_ref()),
     )
+}
+
+/// What says on a command line where a datastore lies.
+fn place_flags(path: &str, s3: Option<&S3Place>) -> String {
+    let Some(s3) = s3 else { return format!("--path {path}") };
+    let mut flags = s3.endpoint.as_ref().map_or(String::new(), |endpoint| format!("--s3-endpoint {endpoint} "));
+    flags += &format!("--bucket {}", s3.bucket);
+    if !s3.prefix.is_empty() {
+        flags += &format!(" --prefix '{}'", s3.prefix);
+    }
+    if let Some(region) = &s3.region {
+        flags += &format!(" --region {region}");
+    }
+    flags
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use xenkeep_api::{
     http::{ApiClient, JobFilter},
 };
 
-use super::{Context, backups, forget, restores, upkeep};
+use super::{Context, backups, forget, restores, stores, upkeep};
 use crate::{
     Exit,
     follow::{OnInterrupt, follow},
@@ -102,6 +102,9 @@ enum KindArg {
     CheckClient,
     ListVms,
     CreateDatastore,
+    AttachDatastore,
+    RescanDatastore,
+    DatastoreKeys,
     Backup,
     Restore,
     Export,
@@ -119,6 +122,9 @@ impl From<KindArg> for JobKind {
             KindArg::CheckClient => Self::CheckClient,
             KindArg::ListVms => Self::ListVms,
             KindArg::CreateDatastore => Self::CreateDatastore,
+            KindArg::AttachDatastore => Self::AttachDatastore,
+            KindArg::RescanDatastore => Self::RescanDatastore,
+            KindArg::DatastoreKeys => Self::DatastoreKeys,
             KindArg::Backup => Self::Backup,
             KindArg::Restore => Self::Restore,
             KindArg::Export => Self::Export,
@@ -243,6 +249,7 @@ fn summary(job: &Job) -> Option<String> {
         .or_else(|| restores::summary(job))
         .or_else(|| forget::summary(job))
         .or_else(|| upkeep::summary(job))
+        .or_else(|| stores::summary(job))
 }
 
 /// Tells how a job ended: its result on stdout, warnings and the reason of a failure on stderr.
@@ -358,6 +365,10 @@ fn result(result: &JobResult) -> String {
         JobResult::Pool { pool } => format!("pool {} ({})", pool.uuid, pool.product),
         JobResult::Vms { vms } => format!("{} VMs", vms.len()),
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
+        JobResult::Rescanned { rescan } => {
+            format!("{} points found, {} added, {} gone", rescan.found, rescan.added.len(), rescan.gone.len())
+        }
+        JobResult::Keys { keys } => format!("{} keys", keys.len()),
         JobResult::Point { point } => format!("point {}", point.id),
         JobResult::Vm { vm } => format!("VM {} ({})", vm.name, vm.uuid),
         JobResult::Export { bytes, sha256 } => format!("{bytes} bytes, SHA-256 {sha256}"),

@@ -61,6 +61,7 @@ pub(crate) fn datastore() -> Datastore {
         id: DatastoreId(id(2)),
         name: "store".into(),
         path: "/backup/store".into(),
+        s3: None,
         repository_id: "c0ffee".into(),
         created_at: at(0),
         state: DatastoreState::default(),

@@ -68,7 +68,8 @@ impl Server {
 
         let stop = CancellationToken::new();
         let leases = EngineLeases { engine: server.engine().clone(), stop: stop.clone() };
-        let mover = Mover::new(Arc::new(leases), MoverConfig::default());
+        let config = MoverConfig { cache_dir: Some(server.data_dir().join("cache")), ..MoverConfig::default() };
+        let mover = Mover::new(Arc::new(leases), config);
         let mut moving = tokio::spawn({
             let stop = stop.clone();
             async move { mover.run(stop).await }

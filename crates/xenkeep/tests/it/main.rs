@@ -4,6 +4,9 @@
 mod complaints;
 mod endings;
 mod lab;
+#[path = "../../../../tests/peers/moto.rs"]
+mod moto;
 mod program;
 mod server;
+mod stores;
 mod story;

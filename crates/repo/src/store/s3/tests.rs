@@ -34,7 +34,7 @@ async fn a_server_that_fails_now_and_then_conforms_for_those_who_are_patient() {
         let at = place();
         let proxy = Proxy::start(at.endpoint.as_deref().unwrap(), 3, fault).await;
         let at = S3Location { endpoint: Some(proxy.url()), ..at };
-        conformance::suite(Patient::new(store(&at), hurried())).await;
+        conformance::suite(Patient::over(store(&at), hurried())).await;
         assert!(proxy.faults() > 20, "{fault:?}: {} faults", proxy.faults());
     }
 }
@@ -51,8 +51,8 @@ async fn bits_that_turn_over_on_their_way_to_the_server_are_noticed() {
         let error = through.put(name, content.clone()).await.unwrap_err();
         assert!(matches!(error, Error::Unreachable { .. }) && error.is_transient(), "{fault:?}: {error:?}");
         // Whoever tries again puts it right.
-        Patient::new(through.clone(), hurried()).put(name, content.clone()).await.unwrap();
-        Patient::new(through, hurried()).put(name, content.clone()).await.unwrap();
+        Patient::over(through.clone(), hurried()).put(name, content.clone()).await.unwrap();
+        Patient::over(through, hurried()).put(name, content.clone()).await.unwrap();
         assert!(store(&at).get(name, 1 << 20).await.unwrap() == content);
     }
 }
@@ -78,7 +78,7 @@ async fn long_lists_are_whole() {
 #[tokio::test]
 async fn what_is_wrong_with_the_address_is_told() {
     let refused = async |at: S3Location| {
-        let error = Patient::new(store(&at), hurried()).get(Name::Config, 100).await.unwrap_err();
+        let error = Patient::over(store(&at), hurried()).get(Name::Config, 100).await.unwrap_err();
         let text = format!(
             "{error} {:?} {}",
             error,

@@ -35,3 +35,25 @@ fn what_is_known_of_a_datastore_is_listed_and_shown() {
     insta::assert_snapshot!("shown", shown(&kept));
     insta::assert_snapshot!("shown_new", shown(&samples::datastore()));
 }
+
+#[test]
+fn a_recovery_sheet_says_all_that_is_needed() {
+    let sheet = RecoverySheet {
+        datastore: "store".into(),
+        path: "/backup/store".into(),
+        s3: None,
+        repository_id: "c0ffee".into(),
+        password: xenkeep_api::Secret::new("7d1c"),
+    };
+    insta::assert_snapshot!("sheet", sheet_text(&sheet));
+    let s3 = S3Place {
+        endpoint: Some("https://s3.example:9000".into()),
+        bucket: "backup".into(),
+        prefix: "lab/a".into(),
+        region: Some("eu-1".into()),
+        access_key_id: "AKID".into(),
+        ca_certificate: Some("PEM".into()),
+    };
+    let sheet = RecoverySheet { path: s3.address(), s3: Some(s3), ..sheet };
+    insta::assert_snapshot!("sheet_s3", sheet_text(&sheet));
+}

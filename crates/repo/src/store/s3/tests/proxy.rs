@@ -39,13 +39,22 @@ impl Proxy {
         let faults = Arc::new(AtomicUsize::new(0));
         let counted = faults.clone();
         let task = tokio::spawn(async move {
-            for number in 1_usize.. {
+            let seen = Arc::new(AtomicUsize::new(0));
+            loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let fault = number.is_multiple_of(every).then_some(fault);
-                counted.fetch_add(usize::from(fault.is_some()), Ordering::Relaxed);
                 let server = server.clone();
+                let (count, seen) = (counted.clone(), seen.clone());
                 // Whoever hangs up first ends it.
-                tokio::spawn(async move { drop(exchange(client, &server, fault).await) });
+                tokio::spawn(async move {
+                    let choose = |has_body: bool| {
+                        let counts = has_body || !matches!(fault, Fault::SpoilsRequest | Fault::SpoilsObject);
+                        let number = seen.fetch_add(usize::from(counts), Ordering::Relaxed) + 1;
+                        let chosen = counts && number.is_multiple_of(every);
+                        count.fetch_add(usize::from(chosen), Ordering::Relaxed);
+                        chosen.then_some(fault)
+                    };
+                    drop(exchange(client, &server, choose).await);
+                });
             }
         });
         Proxy { port, faults, _task: AbortOnDropHandle::new(task) }
@@ -61,8 +70,13 @@ impl Proxy {
 }
 
 /// One request and its answer; then the connection ends, so that each request has one of its own.
-async fn exchange(mut client: TcpStream, server: &str, fault: Option<Fault>) -> std::io::Result<()> {
+async fn exchange(
+    mut client: TcpStream,
+    server: &str,
+    choose: impl FnOnce(bool) -> Option<Fault>,
+) -> std::io::Result<()> {
     let (head, mut body) = request(&mut client).await?;
+    let fault = choose(!body.is_empty());
     match fault {
         Some(Fault::Status(status)) => {
             let answer = format!("HTTP/1.1 {status} Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
