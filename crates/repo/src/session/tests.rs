@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
+use super::packs::HEADER_ROOM;
 use super::*;
+use crate::pack::PACK_BYTES;
 use crate::store::Directory;
 use crate::store::faulty::{Fault, Faulty};
 
