@@ -187,9 +187,9 @@ impl Rig {
             id: DatastoreId::random(),
             name: "offsite".into(),
             path: store.to_str().unwrap().into(),
-            password: Secret::new("another password"),
             s3: None,
             s3_secret_access_key: None,
+            password: Secret::new("another password"),
         }
     }
 
