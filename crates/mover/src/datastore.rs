@@ -87,3 +87,6 @@ fn location(datastore: &DatastoreAccess) -> Location {
         ca_certificate: s3.ca_certificate.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;
