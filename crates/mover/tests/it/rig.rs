@@ -190,8 +190,6 @@ impl Rig {
             s3: None,
             s3_secret_access_key: None,
             password: Secret::new("another password"),
-            s3: None,
-            s3_secret_access_key: None,
         }
     }
 
