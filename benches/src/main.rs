@@ -11,6 +11,7 @@ mod measure;
 mod path;
 mod peers;
 mod pipeline;
+mod points;
 mod report;
 mod restore;
 mod verify;
@@ -68,6 +69,8 @@ enum Part {
     Path,
     /// The index of a large repository. Needs no disk.
     Index,
+    /// Old and new ones of many points of the disk, read whole and at random.
+    Points,
 }
 
 /// What this program does besides: mostly in processes of its own, so that their memory can be watched.
@@ -95,6 +98,12 @@ enum Role {
     Index {
         #[command(subcommand)]
         step: index::Step,
+    },
+    /// A step of measuring many points.
+    #[command(hide = true)]
+    Points {
+        #[command(subcommand)]
+        step: points::Step,
     },
     /// Writes the only disk of a repository into a file.
     #[command(hide = true)]
@@ -130,6 +139,7 @@ fn main() -> Result<()> {
         }
         Some(Role::Restore { repo, to }) => run(restore::restore(repo, to)),
         Some(Role::Index { step }) => run(index::run(step)),
+        Some(Role::Points { step }) => run(points::run(step)),
         #[cfg(feature = "rustic")]
         Some(Role::RusticCreate { repo }) => peers::rustic::create(repo),
         #[cfg(feature = "rustic")]
@@ -188,6 +198,9 @@ fn with_disk(report: &mut Report, disk: &Path, scratch: &Path, parts: &dyn Fn(Pa
     }
     if parts(Part::Path) {
         path::measure(report, disk, scratch)?;
+    }
+    if parts(Part::Points) {
+        points::measure(report, disk, scratch)?;
     }
     Ok(())
 }

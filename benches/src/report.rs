@@ -129,6 +129,11 @@ impl Report {
         Report { runs, head: String::new(), rows: Vec::new(), figures: Vec::new(), size: 0 }
     }
 
+    /// How often each contestant runs.
+    pub(crate) fn runs(&self) -> u32 {
+        self.runs
+    }
+
     /// What the contestants work on.
     pub(crate) fn set_disk(&mut self, disk: &Path) -> Result<()> {
         let metadata = disk.metadata()?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -311,7 +311,8 @@ fn upkeep_survives_a_killed_server() {
             &["datastore", "copy", "store", "offsite", "--point", &last.id],
         ];
         for job in jobs {
-            let mut client = site.lab.product.command(job).unwrap().spawn().unwrap();
+            let mut command = site.lab.product.command(job).unwrap();
+            let mut client = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(wait_ms));
             site.lab.product.kill().unwrap();
             client.kill().unwrap();

@@ -54,20 +54,24 @@ impl Blobs {
 
     /// Where a copy of a blob lies, a good one if there is one, that is not going to be deleted if it can be.
     pub(crate) fn locate(&self, kind: BlobKind, id: &Id) -> Result<Location> {
-        let damage = self.damage.get();
-        let avoided = self.avoided.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let location = if damage.is_empty() && avoided.is_empty() {
-            self.index.location(kind, id)?
+        if self.damage.get().is_empty() && self.avoided().is_empty() {
+            self.index.location(kind, id)?.ok_or_else(|| not_indexed(id))
         } else {
-            // One that is known to be damaged only if there is no other: it may have been copied back.
-            let copies = self.index.locations(kind, id)?;
-            let reluctance = |copy: &&Location| (damage.is_damaged(&copy.pack, id), avoided.contains(&copy.pack));
-            copies.iter().min_by_key(reluctance).copied()
-        };
-        location.ok_or_else(|| {
-            let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";
-            Error::damaged(format!("chunk {id}"), why)
-        })
+            Ok(self.copies(kind, id)?[0])
+        }
+    }
+
+    fn avoided(&self) -> Arc<IdSet> {
+        self.avoided.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where all copies of a blob lie, best first; one at least. Those that are known to be damaged come last: they may
+    /// have been copied back.
+    fn copies(&self, kind: BlobKind, id: &Id) -> Result<Vec<Location>> {
+        let (damage, avoided) = (self.damage.get(), self.avoided());
+        let mut copies = self.index.locations(kind, id)?;
+        copies.sort_by_key(|copy| (damage.is_damaged(&copy.pack, id), avoided.contains(&copy.pack)));
+        if copies.is_empty() { Err(not_indexed(id)) } else { Ok(copies) }
     }
 
     /// The sealed bytes of a run of a pack, in `buffer`.
@@ -85,34 +89,62 @@ impl Blobs {
         &self.key
     }
 
-    /// A blob that is read alone.
-    async fn blob(&self, id: Id, location: Location) -> Result<Bytes> {
+    /// A blob that is read alone, from a copy that is not damaged and that `check` lets pass. What is said of the first
+    /// copy counts, if all are bad.
+    async fn blob(&self, kind: BlobKind, id: Id, check: impl Fn(&Location) -> Result<()>) -> Result<(Location, Bytes)> {
+        let first = self.locate(kind, &id)?;
+        let error = match self.blob_at(id, first, &check).await {
+            Err(error @ Error::Damaged { .. }) => error,
+            done => return done,
+        };
+        for copy in self.copies(kind, &id)?.into_iter().filter(|copy| *copy != first) {
+            if let Ok(found) = self.blob_at(id, copy, &check).await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "another copy of a chunk was read");
+                return Ok(found);
+            }
+        }
+        Err(error)
+    }
+
+    async fn blob_at(
+        &self,
+        id: Id,
+        location: Location,
+        check: &impl Fn(&Location) -> Result<()>,
+    ) -> Result<(Location, Bytes)> {
+        check(&location)?;
         let len = location.sealed_len as usize;
         let mut sealed = self.fetch(location.pack, location.offset, len, Vec::new()).await?;
         let key = self.key.clone();
         work::run(move || {
             let mut raw = Vec::with_capacity(location.len() as usize);
             open(&key, &id, &location, &mut sealed, &mut raw)?;
-            Ok(raw.into())
+            Ok((location, raw.into()))
         })
         .await?
     }
 
     /// A chunk that must have this length.
     pub(crate) async fn chunk(&self, id: Id, len: usize) -> Result<Bytes> {
-        let location = self.locate(BlobKind::Data, &id)?;
-        check_len(&id, &location, len)?;
-        self.blob(id, location).await
+        let (_, chunk) = self.blob(BlobKind::Data, id, |location| check_len(&id, location, len)).await?;
+        Ok(chunk)
     }
 
     pub(crate) async fn tree(&self, id: Id) -> Result<Tree> {
-        let location = self.locate(BlobKind::Tree, &id)?;
-        if location.len() > MAX_TREE_BYTES || location.sealed_len > MAX_TREE_BYTES {
-            return Err(location.damaged(&id, "it is too large for a directory"));
-        }
-        let json = self.blob(id, location).await?;
+        let check = |location: &Location| {
+            if location.len() > MAX_TREE_BYTES || location.sealed_len > MAX_TREE_BYTES {
+                return Err(location.damaged(&id, "it is too large for a directory"));
+            }
+            Ok(())
+        };
+        let (location, json) = self.blob(BlobKind::Tree, id, check).await?;
         parse_tree(&id, &location, &json)
     }
+}
+
+fn not_indexed(id: &Id) -> Error {
+    let why = "no index file says where it is; if packs are complete, `restic repair index` finds it again";
+    Error::damaged(format!("chunk {id}"), why)
 }
 
 pub(crate) fn parse_tree(id: &Id, location: &Location, json: &[u8]) -> Result<Tree> {

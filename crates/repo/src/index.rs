@@ -91,25 +91,25 @@ const MAX_LISTINGS: usize = 5;
 impl Index {
     /// An index that is kept in memory, which takes 60 bytes a blob and more.
     #[cfg(test)]
-    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>, key: Arc<Key>) -> Arc<Self> {
         Index::with_dir(store, key, None)
     }
 
     /// An index that is kept in a directory of its own, if there is one.
-    pub(crate) fn with_dir(store: Arc<dyn Store>, key: Arc<Key>, dir: Option<PathBuf>) -> Self {
+    pub(crate) fn with_dir(store: Arc<dyn Store>, key: Arc<Key>, dir: Option<PathBuf>) -> Arc<Self> {
         Index::with_limits(store, key, dir, Limits::default())
     }
 
-    fn with_limits(store: Arc<dyn Store>, key: Arc<Key>, dir: Option<PathBuf>, limits: Limits) -> Self {
+    fn with_limits(store: Arc<dyn Store>, key: Arc<Key>, dir: Option<PathBuf>, limits: Limits) -> Arc<Self> {
         let keeper = tokio::sync::Mutex::new(Keeper::new(dir, limits));
-        Index {
+        Arc::new(Index {
             store,
             key,
             tables: Arc::default(),
             keeper,
             broken: AtomicBool::new(false),
             unpacking: tokio::sync::Mutex::default(),
-        }
+        })
     }
 
     /// Is there a copy of this blob? Quick enough for the way of every chunk, but it may read a page of a file: hold no
@@ -137,13 +137,15 @@ impl Index {
     }
 
     /// Takes in what others have written since, and lets go of what vanished.
-    pub(crate) async fn refresh(&self) -> Result<()> {
-        self.refresh_from(&Index::files).await
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<()> {
+        let index = self.clone();
+        to_its_end(async move { index.refresh_from(&Index::files).await }).await
     }
 
     /// The same, but goes on where index files are damaged: what they name is not found then.
-    pub(crate) async fn refresh_readable(&self) -> Result<()> {
-        self.refresh_from(&Index::readable_files).await
+    pub(crate) async fn refresh_readable(self: &Arc<Self>) -> Result<()> {
+        let index = self.clone();
+        to_its_end(async move { index.refresh_from(&Index::readable_files).await }).await
     }
 
     async fn refresh_from(&self, read: Read) -> Result<()> {
@@ -234,7 +236,12 @@ impl Index {
     }
 
     /// Writes an index file for packs that are durable, and knows them from then on. Returns the file's name.
-    pub(crate) async fn write(&self, packs: Vec<PackEntries>) -> Result<Id> {
+    pub(crate) async fn write(self: &Arc<Self>, packs: Vec<PackEntries>) -> Result<Id> {
+        let index = self.clone();
+        to_its_end(async move { index.write_and_take_in(packs).await }).await
+    }
+
+    async fn write_and_take_in(&self, packs: Vec<PackEntries>) -> Result<Id> {
         let mut keeper = self.keeper.lock().await;
         let (id, packs) = Index::write_file(&*self.store, &self.key, packs).await?;
         change(&self.tables).add(id, &packs);
@@ -257,6 +264,11 @@ impl Index {
         store.put(Name::Index(id), content).await?;
         Ok((id, packs))
     }
+}
+
+/// Changes go on when nobody waits for them any more: the tables, and what is written of them, must not part.
+async fn to_its_end<T: Send + 'static>(change: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(change).await.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
 }
 
 fn change(tables: &RwLock<Tables>) -> RwLockWriteGuard<'_, Tables> {

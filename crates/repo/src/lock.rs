@@ -32,7 +32,7 @@ mod file;
 mod tests;
 
 pub(crate) use file::{Holder, LockFile, Purpose, holders};
-use file::{Ours, STALE_SECONDS};
+use file::{Ours, STALE_SECONDS, other_holders};
 
 /// restic renews its own locks as often.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
@@ -142,24 +142,40 @@ impl Held {
 impl Lock {
     /// Takes a lock, or says who is in the way.
     pub(crate) async fn take(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
-        // A task of its own: if the caller lets go half-way, the file goes all the same.
-        let taken = tokio::spawn(Lock::take_here(store, key, purpose)).await;
-        taken.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
+        let lock = Lock::write(store, key, purpose).await?;
+        lock.look().await?;
+        Ok(lock)
     }
 
-    async fn take_here(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
+    /// Writes a lock file. It is worth nothing before [`look`](Self::look) has said that nobody is in the way.
+    pub(crate) async fn write(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
+        // A task of its own: if the caller lets go half-way, the file goes all the same.
+        let written = tokio::spawn(Lock::write_here(store, key, purpose)).await;
+        written.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
+    }
+
+    async fn write_here(store: Arc<dyn Store>, key: Arc<Key>, purpose: Purpose) -> Result<Self> {
         let ours = Ours::new(purpose);
-        refuse(&*store, &key, &ours).await?;
+        if purpose != Purpose::Session {
+            // Of these there is one at a time: who comes second shall not be seen by who is just coming first. The lock of
+            // a session disturbs nobody, and a store that is far away takes its time for each look.
+            refuse(&*store, &key, &ours, None).await?;
+        }
         let held = Arc::new(Held { store, key, ours, file: Default::default(), written_at: 0.into() });
         let id = held.write().await?;
         held.set(id);
         let refresh = tokio::spawn(held.clone().refresh_for_ever());
-        let lock = Lock { held, refresh };
-        for abandoned in refuse(&*lock.held.store, &lock.held.key, &lock.held.ours).await? {
+        Ok(Lock { held, refresh })
+    }
+
+    /// Says who is in the way, if anybody is.
+    pub(crate) async fn look(&self) -> Result<()> {
+        let Held { store, key, ours, .. } = &*self.held;
+        for abandoned in refuse(&**store, key, ours, self.held.id()).await? {
             tracing::info!(lock = %abandoned, "removing a lock that we left behind when we were killed");
-            lock.held.store.remove(Name::Lock(abandoned)).await?;
+            store.remove(Name::Lock(abandoned)).await?;
         }
-        Ok(lock)
+        Ok(())
     }
 
     /// Is it certain that nobody has taken the repository from us in the meantime?
@@ -186,9 +202,9 @@ impl Drop for Lock {
 }
 
 /// Fails if there is somebody beside whom we must not work. Returns locks of ours that nobody holds any more.
-async fn refuse(store: &dyn Store, key: &Key, ours: &Ours) -> Result<Vec<Id>> {
+async fn refuse(store: &dyn Store, key: &Key, ours: &Ours, own: Option<Id>) -> Result<Vec<Id>> {
     let mut abandoned = Vec::new();
-    for holder in holders(store, key).await? {
+    for holder in other_holders(store, key, own).await? {
         if holder.session == Some(ours.session) {
             continue;
         }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::id::Id;
+use crate::pack::BlobKind;
 use crate::repo::Opened;
 use crate::session::Session;
 use crate::tree::{Node, NodeType, Tree};
@@ -13,8 +15,13 @@ use crate::{Error, PointMeta, Result};
 
 mod disk;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use disk::DiskReader;
+
+/// Chunks of a file beside the disks that are read at once.
+const READS_IN_FLIGHT: usize = 16;
 
 /// A restore point, opened for reading. While it (or a disk of it) lives, our lock keeps a foreign prune away.
 pub struct PointReader {
@@ -53,13 +60,19 @@ impl PointReader {
         let node = node.ok_or_else(|| not_found(&self.meta, name))?;
         let damaged = || Error::damaged(format!("file {name} of point {}", self.meta.id), "its size is wrong");
         let size = usize::try_from(node.size).ok().filter(|size| *size <= MAX_SIDE_FILE_BYTES).ok_or_else(damaged)?;
-        let mut content = BytesMut::with_capacity(size);
+        let blobs = &self.repo.blobs;
+        let mut chunks = Vec::with_capacity(node.content.len());
+        let mut rest = size;
         for chunk in &node.content {
-            let len = self.repo.blobs.locate(crate::pack::BlobKind::Data, chunk)?.len() as usize;
-            if content.len() + len > size {
-                return Err(damaged());
-            }
-            content.extend_from_slice(&self.repo.blobs.chunk(*chunk, len).await?);
+            let len = blobs.locate(BlobKind::Data, chunk)?.len() as usize;
+            rest = rest.checked_sub(len).ok_or_else(damaged)?;
+            chunks.push((*chunk, len));
+        }
+        let mut content = BytesMut::with_capacity(size);
+        let read = futures::stream::iter(chunks).map(|(chunk, len)| blobs.chunk(chunk, len));
+        let mut chunks = read.buffered(READS_IN_FLIGHT);
+        while let Some(chunk) = chunks.try_next().await? {
+            content.extend_from_slice(&chunk);
         }
         if content.len() == size { Ok(content.freeze()) } else { Err(damaged()) }
     }

@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use secrecy::SecretString;
 
 use crate::blob::Blobs;
+use crate::cache::ChunkCache;
 use crate::config::Config;
 use crate::crypto::Key;
 use crate::damage::KnownDamage;
@@ -89,6 +90,8 @@ pub(crate) struct Opened {
     pub(crate) damage: Arc<KnownDamage>,
     pub(crate) blobs: Blobs,
     pub(crate) zero: ZeroChunk,
+    /// What was read at random lately.
+    pub(crate) chunks: ChunkCache,
     session: tokio::sync::Mutex<Weak<Session>>,
     /// What the sessions that run have written.
     writing: Mutex<Vec<Weak<Written>>>,
@@ -110,7 +113,7 @@ impl Opened {
     ) -> Self {
         let key = Arc::new(key);
         let index_dir = cache_dir.map(|dir| dir.join(config.id.to_string()));
-        let index = Arc::new(Index::with_dir(store.clone(), key.clone(), index_dir));
+        let index = Index::with_dir(store.clone(), key.clone(), index_dir);
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         let chunk = Bytes::from(vec![0; config.xenkeep.chunk_bytes as usize]);
         Opened {
@@ -119,6 +122,7 @@ impl Opened {
             id: config.id.to_string(),
             key_id,
             blobs: Blobs::new(store.clone(), key.clone(), index.clone(), damage.clone()),
+            chunks: ChunkCache::new(config.xenkeep.chunk_bytes),
             zero: ZeroChunk { id: Id::of(&chunk), chunk },
             session: tokio::sync::Mutex::default(),
             writing: Mutex::default(),
@@ -129,7 +133,7 @@ impl Opened {
         }
     }
 
-    pub(crate) fn index(&self) -> &Index {
+    pub(crate) fn index(&self) -> &Arc<Index> {
         &self.index
     }
 
@@ -164,9 +168,9 @@ impl Opened {
     /// The order matters: first the lock, then the marks (a prune does it the other way round, so that one sees the other), and
     /// last the index (a sweep changes it before its mark goes).
     pub(crate) async fn open_session(&self, purpose: Purpose) -> Result<Arc<Session>> {
-        let lock = Lock::take(self.store.clone(), self.key.clone(), purpose).await?;
-        let excluded = self.exclude().await?;
-        self.refresh().await?;
+        let lock = Lock::write(self.store.clone(), self.key.clone(), purpose).await?;
+        let ((), excluded, ()) = futures::try_join!(lock.look(), self.exclude(), self.damage.refresh())?;
+        self.index.refresh().await?;
         Ok(self.new_session(Some(lock), excluded))
     }
 
@@ -191,8 +195,7 @@ impl Opened {
 
     /// Takes in what others have written.
     pub(crate) async fn refresh(&self) -> Result<()> {
-        self.damage.refresh().await?;
-        self.index.refresh().await
+        futures::try_join!(self.damage.refresh(), self.index.refresh()).map(drop)
     }
 
     /// A session for reading: where no lock can be written (the medium is full, or read-only), it goes without.

@@ -36,11 +36,14 @@ use crate::{Counters, Error, Result, work};
 #[cfg(test)]
 mod tests;
 
-/// Bytes of chunks and packs that may be in memory at once.
+/// Bytes of chunks and packs that may be in memory at once. A store that takes 0.3 s a request, and to which we have
+/// 300 MiB to bring each second, has 90 MiB in flight; to that comes the pack that is being filled.
 pub(crate) const BUDGET_BYTES: usize = 128 << 20;
 
-/// Packs that are being stored at once: as many as the budget lets be, so that a store that is far away (300 ms a request)
-/// is kept busy. Packs of trees are small.
+/// Bytes of chunks among them that are not compressed yet: enough for every core to have the next one at hand.
+const RAW_BYTES: usize = 24 << 20;
+
+/// Packs that are being stored at once. Packs of trees are small, so that more than the budget has room for may be on their way.
 const UPLOADS_IN_FLIGHT: usize = 8;
 
 /// An index file is written when this many blobs wait for it: so an interrupted backup keeps most of its work.
@@ -64,6 +67,7 @@ pub(crate) struct Session {
     written: Arc<Written>,
     runtime: Handle,
     budget: Arc<Semaphore>,
+    raw: Arc<Semaphore>,
     uploads: Semaphore,
     state: Mutex<State>,
     /// Signals each pack that is done, and failure.
@@ -153,6 +157,11 @@ impl Drop for Claim<'_> {
     }
 }
 
+async fn acquire(from: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(bytes).map_err(|_| Error::Invalid("a chunk is too large".to_owned()))?;
+    from.clone().acquire_many_owned(bytes).await.map_err(|_| Error::BrokenOff("the session has ended"))
+}
+
 impl Session {
     #[cfg(test)]
     pub(crate) fn new(
@@ -184,6 +193,7 @@ impl Session {
             lock,
             runtime: Handle::current(),
             budget: Arc::new(Semaphore::new(BUDGET_BYTES)),
+            raw: Arc::new(Semaphore::new(RAW_BYTES)),
             uploads: Semaphore::new(UPLOADS_IN_FLIGHT),
             state: Mutex::default(),
             progress: Notify::new(),
@@ -197,8 +207,13 @@ impl Session {
 
     /// Waits until so many bytes may be taken into memory.
     pub(crate) async fn admit(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).map_err(|_| Error::Invalid("a chunk is too large".to_owned()))?;
-        self.budget.clone().acquire_many_owned(bytes).await.map_err(|_| Error::BrokenOff("the session has ended"))
+        acquire(&self.budget, bytes).await
+    }
+
+    /// The same for a chunk. The second permit is for its plaintext, and to be held as long as that.
+    pub(crate) async fn admit_chunk(&self, bytes: usize) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+        let raw = acquire(&self.raw, bytes).await?;
+        Ok((self.admit(bytes).await?, raw))
     }
 
     /// Nothing that is written in this session can be committed any more.
@@ -246,12 +261,12 @@ impl Session {
         &self.written
     }
 
-    /// Lists a point, if the locks of this session and of those on which the point rests are still ours.
+    /// Lists a point, if the locks of this session and of those on which the point rests are still ours: that was looked
+    /// at by [`flush_for`](Self::flush_for).
     ///
     /// They are looked for once more afterwards: whoever took them from us has done that before it listed the points, or does
     /// not see this one, and then it must go again.
     pub(crate) async fn list_point(&self, id: Id, content: Bytes, bases: &[Arc<Session>]) -> Result<()> {
-        self.check_locks(bases).await?;
         self.store.put(Name::Snapshot(id), content).await?;
         match self.check_locks(bases).await {
             Err(Error::LockLost) => {
@@ -459,6 +474,22 @@ impl Session {
 
     /// Makes everything that was put until now durable and findable.
     pub(crate) async fn flush(self: &Arc<Self>) -> Result<()> {
+        self.flush_packs().await?;
+        self.write_index().await?;
+        self.check()
+    }
+
+    /// The same for a point that is to be listed: then the locks on which it rests must still be ours. They are looked for
+    /// while the index is written.
+    pub(crate) async fn flush_for(self: &Arc<Self>, bases: &[Arc<Session>]) -> Result<()> {
+        self.flush_packs().await?;
+        let (indexed, locked) = futures::join!(self.write_index(), self.check_locks(bases));
+        indexed?;
+        self.check()?;
+        locked
+    }
+
+    async fn flush_packs(self: &Arc<Self>) -> Result<()> {
         // What others have claimed, we may refer to: let it come to a pack.
         let claims = self.state().next_claim;
         self.wait_until(|state| state.on_their_way.first().is_none_or(|first| *first >= claims)).await?;
@@ -471,9 +502,7 @@ impl Session {
             }
             state.next_number
         };
-        self.wait_until(|state| state.in_flight.first().is_none_or(|first| *first >= until)).await?;
-        self.write_index().await?;
-        self.check()
+        self.wait_until(|state| state.in_flight.first().is_none_or(|first| *first >= until)).await
     }
 
     /// Waits for this, or for the session's failure.

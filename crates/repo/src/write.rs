@@ -77,13 +77,13 @@ impl Shared {
 
     /// Starts to take a chunk in; its id comes when that is done. Waits for room first.
     async fn submit(self: &Arc<Self>, chunk: Bytes) -> Result<oneshot::Receiver<Result<Id>>> {
-        let permit = self.session.admit(chunk.len()).await?;
+        let (permit, raw) = self.session.admit_chunk(chunk.len()).await?;
         let (sender, receiver) = oneshot::channel();
         let shared = self.clone();
         work::spawn(move || {
             let id = shared.chunk_id(&chunk);
             let stored = shared.session.put(BlobKind::Data, id, &chunk, Some(permit), &shared.counters);
-            drop(chunk);
+            drop((chunk, raw));
             drop(shared);
             drop(sender.send(stored.map(|()| id)));
         });
@@ -183,7 +183,8 @@ impl PointWriter {
         for component in components.iter().rev() {
             tree = shared.put_tree(&Tree { nodes: vec![Node::dir(component, meta.time, tree)] })?;
         }
-        if let Err(error) = shared.session.flush().await {
+        let bases = shared.contents().bases.clone();
+        if let Err(error) = shared.session.flush_for(&bases).await {
             shared.session.settle().await;
             return Err(error);
         }
@@ -191,7 +192,6 @@ impl PointWriter {
             return Err(Error::BrokenOff("the backup was given up"));
         }
         let (id, content) = sealed::seal(&shared.repo.key, &Snapshot::new(meta, tree));
-        let bases = shared.contents().bases.clone();
         shared.session.list_point(id, content, &bases).await?;
         Ok(SnapshotId(id))
     }

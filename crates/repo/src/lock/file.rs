@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -11,6 +12,9 @@ use crate::{Error, Result, machine, sealed};
 
 /// restic takes a lock for abandoned when it is older than half an hour.
 pub(super) const STALE_SECONDS: i64 = 30 * 60;
+
+/// Lock files that are read at once.
+const READS_IN_FLIGHT: usize = 16;
 
 /// What somebody holds a lock for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,18 +117,24 @@ impl Holder {
 
 /// All locks that stand in the repository, stale ones too. One that is renewed meanwhile is not missed.
 pub(crate) async fn holders(store: &dyn Store, key: &Key) -> Result<Vec<Holder>> {
+    other_holders(store, key, None).await
+}
+
+/// The same, without one whose file is `own`, which need not be read.
+pub(super) async fn other_holders(store: &dyn Store, key: &Key, own: Option<Id>) -> Result<Vec<Holder>> {
     let mut known: HashMap<Id, Holder> = HashMap::new();
     loop {
         let mut vanished = false;
         // Empty files are left behind where a restic was killed; it passes over them too.
         let listed = store::list_settled(store, Name::Lock).await?.into_iter().filter(|(_, len)| *len > 0);
-        let listed: Vec<Id> = listed.map(|(id, _)| id).collect();
-        for id in &listed {
-            if known.contains_key(id) {
-                continue;
-            }
-            match sealed::read(store, key, Name::Lock(*id)).await {
-                Ok(lock) => drop(known.insert(*id, Holder::new(*id, lock))),
+        let listed: Vec<Id> = listed.map(|(id, _)| id).filter(|id| Some(*id) != own).collect();
+        let unread: Vec<Id> = listed.iter().filter(|id| !known.contains_key(id)).copied().collect();
+        let mut read = stream::iter(unread)
+            .map(|id| async move { (id, sealed::read(store, key, Name::Lock(id)).await) })
+            .buffer_unordered(READS_IN_FLIGHT);
+        while let Some((id, lock)) = read.next().await {
+            match lock {
+                Ok(lock) => drop(known.insert(id, Holder::new(id, lock))),
                 Err(Error::NotFound { .. }) => vanished = true, // released, or renewed: look again
                 Err(error) => return Err(error),
             }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use quick_cache::sync::Cache;
 use xenkeep_disk::block::check_range;
 use xenkeep_disk::{Blocks, DiskRead};
 
-use super::stream;
-use crate::cache::Cache;
 use crate::id::Id;
 use crate::layout::{EXTENT_CHUNKS, EXTENT_DIGITS, Layout, REGION_DIGITS, REGION_EXTENTS, numbered_subtrees};
 use crate::pack::BlobKind;
@@ -19,8 +19,9 @@ use crate::{Error, Result};
 const CACHED_EXTENTS: usize = 256;
 /// Regions whose maps are kept: 8 KiB each.
 const CACHED_REGIONS: usize = 64;
-/// Bytes of chunks that are kept for random reads.
-const CACHED_CHUNK_BYTES: usize = 16 << 20;
+/// Chunks of one read that are fetched at once, as long as they are not more than so many bytes.
+const READS_IN_FLIGHT: u64 = 16;
+const BYTES_IN_FLIGHT: u64 = 16 << 20;
 
 /// A disk of a restore point: read at any place, or whole and in order with [`DiskRead::blocks`], which is faster.
 ///
@@ -32,17 +33,19 @@ pub struct DiskReader {
     label: String,
     layout: Layout,
     regions: Vec<Id>,
-    region_maps: Cache<u64, Arc<Vec<Id>>>,
-    extent_maps: Cache<u64, Arc<Vec<Id>>>,
-    chunks: Cache<u64, Bytes>,
+    /// By their directories: equal ones are read once. Who wants what somebody else is just reading waits for him.
+    region_maps: Cache<Id, Map>,
+    extent_maps: Cache<Id, Map>,
 }
+
+/// Directories of the extents of a region, or the chunks of an extent.
+pub(super) type Map = Arc<[Id]>;
 
 impl DiskReader {
     pub(super) async fn open(repo: Arc<Opened>, session: Arc<Session>, label: String, tree: Id) -> Result<Self> {
         let damaged = || not_a_disk(&label);
         let regions = numbered_subtrees(&repo.blobs.tree(tree).await?, REGION_DIGITS).ok_or_else(damaged)?;
         let layout = find_layout(&repo, &regions).await?.ok_or_else(damaged)?;
-        let kept = (CACHED_CHUNK_BYTES / layout.chunk_bytes() as usize).max(2);
         Ok(DiskReader {
             repo,
             session,
@@ -51,7 +54,6 @@ impl DiskReader {
             regions,
             region_maps: Cache::new(CACHED_REGIONS),
             extent_maps: Cache::new(CACHED_EXTENTS),
-            chunks: Cache::new(kept),
         })
     }
 
@@ -79,17 +81,15 @@ impl DiskReader {
         self.regions.get(region as usize).copied().ok_or_else(|| not_a_disk(&self.label))
     }
 
-    async fn region(&self, region: u64) -> Result<Arc<Vec<Id>>> {
-        if let Some(extents) = self.region_maps.get(&region) {
-            return Ok(extents);
-        }
-        let tree = self.repo.blobs.tree(self.region_tree(region)?).await?;
-        let extents = numbered_subtrees(&tree, EXTENT_DIGITS)
-            .filter(|extents| extents.len() as u64 == self.layout.region_extents(region))
-            .ok_or_else(|| not_a_disk(&self.label))?;
-        let extents = Arc::new(extents);
-        self.region_maps.insert(region, extents.clone());
-        Ok(extents)
+    async fn region(&self, region: u64) -> Result<Map> {
+        let id = self.region_tree(region)?;
+        let read = async {
+            let extents = numbered_subtrees(&self.repo.blobs.tree(id).await?, EXTENT_DIGITS);
+            extents.map(Map::from).ok_or_else(|| not_a_disk(&self.label))
+        };
+        let extents = self.region_maps.get_or_insert_async(&id, read).await?;
+        let complete = extents.len() as u64 == self.layout.region_extents(region);
+        if complete { Ok(extents) } else { Err(not_a_disk(&self.label)) }
     }
 
     pub(crate) async fn extent_tree(&self, extent: u64) -> Result<Id> {
@@ -97,15 +97,17 @@ impl DiskReader {
         extents.get((extent % REGION_EXTENTS) as usize).copied().ok_or_else(|| not_a_disk(&self.label))
     }
 
-    async fn extent(&self, extent: u64) -> Result<Arc<Vec<Id>>> {
-        if let Some(chunks) = self.extent_maps.get(&extent) {
-            return Ok(chunks);
-        }
-        let tree = self.repo.blobs.tree(self.extent_tree(extent).await?).await?;
-        let chunks = self.layout.extent_chunks(extent, tree).ok_or_else(|| not_a_disk(&self.label))?;
-        let chunks = Arc::new(chunks);
-        self.extent_maps.insert(extent, chunks.clone());
-        Ok(chunks)
+    /// The chunks of an extent.
+    pub(super) async fn extent(&self, extent: u64) -> Result<Map> {
+        let id = self.extent_tree(extent).await?;
+        let read = async {
+            let chunks = self.layout.extent_chunks(extent, self.repo.blobs.tree(id).await?);
+            chunks.map(Map::from).ok_or_else(|| not_a_disk(&self.label))
+        };
+        let chunks = self.extent_maps.get_or_insert_async(&id, read).await?;
+        let range = self.layout.extent(extent);
+        let complete = chunks.len() as u64 == range.end - range.start;
+        if complete { Ok(chunks) } else { Err(not_a_disk(&self.label)) }
     }
 
     /// Ids of a range of chunks.
@@ -124,30 +126,31 @@ impl DiskReader {
     }
 
     async fn chunk(&self, chunk: u64) -> Result<Bytes> {
-        if let Some(bytes) = self.chunks.get(&chunk) {
-            return Ok(bytes);
-        }
         let id = self.chunks(chunk..chunk + 1).await?[0];
-        let zero = &self.repo.zero;
-        let bytes = if id == zero.id && self.layout.chunk_len(chunk) == zero.chunk.len() {
-            zero.chunk.clone()
-        } else {
-            self.repo.blobs.chunk(id, self.layout.chunk_len(chunk)).await?
-        };
-        self.chunks.insert(chunk, bytes.clone());
-        Ok(bytes)
+        let (zero, len) = (&self.repo.zero, self.layout.chunk_len(chunk));
+        if id == zero.id && len == zero.chunk.len() {
+            return Ok(zero.chunk.clone());
+        }
+        let bytes = self.repo.chunks.get_or_read(&id, self.repo.blobs.chunk(id, len)).await?;
+        if bytes.len() == len { Ok(bytes) } else { Err(not_a_disk(&self.label)) }
     }
 
     pub(crate) async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         check_range(offset, buf.len() as u64, self.layout.size())?;
-        let (mut offset, mut rest) = (offset, buf);
-        while !rest.is_empty() {
-            let chunk = self.chunk(offset / self.layout.chunk_bytes()).await?;
-            let found = &chunk[(offset % self.layout.chunk_bytes()) as usize..];
+        if buf.is_empty() {
+            return Ok(());
+        }
+        let chunk_bytes = self.layout.chunk_bytes();
+        let in_flight = (BYTES_IN_FLIGHT / chunk_bytes).clamp(1, READS_IN_FLIGHT) as usize;
+        let wanted = offset / chunk_bytes..(offset + buf.len() as u64).div_ceil(chunk_bytes);
+        let mut chunks = stream::iter(wanted).map(|chunk| self.chunk(chunk)).buffered(in_flight);
+        let (mut within, mut rest) = ((offset % chunk_bytes) as usize, buf);
+        while let Some(chunk) = chunks.try_next().await? {
+            let found = &chunk[within..];
             let len = found.len().min(rest.len());
             rest[..len].copy_from_slice(&found[..len]);
             rest = &mut rest[len..];
-            offset += len as u64;
+            within = 0;
         }
         Ok(())
     }
@@ -192,6 +195,6 @@ impl DiskRead for DiskReader {
     }
 
     fn blocks(self: Arc<Self>) -> Blocks {
-        stream::blocks(self)
+        super::stream::blocks(self)
     }
 }

@@ -1,66 +1,139 @@
-//! A whole disk in order: windows of it are read at once, each with as few reads of packs as possible.
+//! A whole disk in order: windows of it are read at once, each with as few reads of packs as pays.
+//!
+//! ```text
+//! maps, read ahead ─► windows: 8 MiB of data each, whatever lies between ─► runs: pieces of packs ─► blocks, in order
+//!    8 at once           6 at once, a task each                24 reads at once, of all windows
+//! ```
+//!
+//! So there are at least 16 reads on their way whatever the layout: also where there is little data, or where it compresses
+//! well. Memory: 48 MiB of chunks, 24 MiB of sealed runs, and what the consumer holds; with chunks of 4 MiB twice as much.
 
 use std::collections::HashMap;
 use std::mem;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use xenkeep_disk::block::MAX_BLOCK_BYTES;
 use xenkeep_disk::buffers::Buffers;
 use xenkeep_disk::{Block, Blocks};
 
 use super::DiskReader;
+use super::disk::Map;
 use crate::blob::{self, check_len};
 use crate::id::Id;
 use crate::index::Location;
 use crate::pack::BlobKind;
 use crate::{Error, Result, work};
 
-/// Bytes of the disk in a window, and windows in flight: 32 MiB.
-const WINDOW_BYTES: u64 = 8 << 20;
-const WINDOWS_IN_FLIGHT: usize = 4;
+/// Maps of extents that are read at once, ahead of the windows.
+const MAPS_IN_FLIGHT: usize = 8;
 
-/// Chunks that lie closer than this in a pack are read at once, with what lies between. One thread opens all of a read.
+/// Bytes of data in a window, at least so many chunks, and how many there may be in all: those of zeros cost next to nothing.
+const WINDOW_BYTES: u64 = 8 << 20;
+const WINDOW_DATA_CHUNKS: u64 = 3;
+const WINDOW_CHUNKS: usize = 1 << 16;
+const WINDOWS_IN_FLIGHT: usize = 6;
+
+/// Chunks that lie closer than this in a pack are read at once, with what lies between.
 const MAX_GAP_BYTES: u32 = 128 << 10;
 const MAX_READ_BYTES: u32 = 1 << 20;
-/// Reads in flight for a window.
-const READS_IN_FLIGHT: usize = 4;
+/// One thread opens all of a read, so it must not be too much when it is unpacked.
+const MAX_RAW_BYTES: u32 = 2 << 20;
+const READS_IN_FLIGHT: usize = 24;
 
-/// Memory that is used again and again.
+/// What all windows share: the disk, the right to read, and memory that is used again and again.
 #[derive(Clone)]
-struct Memory {
+struct Shared {
+    disk: Arc<DiskReader>,
+    reads: Arc<Semaphore>,
     sealed: Buffers,
     chunks: Buffers,
 }
 
-impl Memory {
-    fn new(chunk_bytes: u64) -> Self {
+impl Shared {
+    fn new(disk: Arc<DiskReader>) -> Self {
         // Twice the windows: somebody holds the blocks for a while.
-        let chunks = 2 * WINDOWS_IN_FLIGHT * (WINDOW_BYTES / chunk_bytes).max(1) as usize;
-        Memory { sealed: Buffers::new(WINDOWS_IN_FLIGHT * READS_IN_FLIGHT), chunks: Buffers::new(chunks) }
+        let chunks = 2 * WINDOWS_IN_FLIGHT * data_chunks(&disk) as usize;
+        Shared {
+            disk,
+            reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
+            sealed: Buffers::new(READS_IN_FLIGHT),
+            chunks: Buffers::new(chunks),
+        }
     }
 }
 
+/// Chunks of data in a window.
+fn data_chunks(disk: &DiskReader) -> u64 {
+    (WINDOW_BYTES / disk.layout().chunk_bytes()).max(WINDOW_DATA_CHUNKS)
+}
+
 pub(super) fn blocks(disk: Arc<DiskReader>) -> Blocks {
-    let layout = *disk.layout();
-    let memory = Memory::new(layout.chunk_bytes());
-    let chunks = layout.chunks();
-    let step = (WINDOW_BYTES / layout.chunk_bytes()).max(4);
-    let windows = (0..chunks.div_ceil(step)).map(move |number| number * step..chunks.min((number + 1) * step));
-    stream::iter(windows)
-        .map(move |range| {
+    let shared = Shared::new(disk.clone());
+    windows(disk)
+        .map_ok(move |window| {
             // A task of its own, so that it goes on while the consumer is busy.
-            let task = AbortOnDropHandle::new(tokio::spawn(window(disk.clone(), memory.clone(), range)));
+            let task = AbortOnDropHandle::new(tokio::spawn(read_window(shared.clone(), window)));
             async move { task.await.unwrap_or(Err(Error::BrokenOff("the runtime shuts down"))) }
         })
-        .buffered(WINDOWS_IN_FLIGHT)
+        .try_buffered(WINDOWS_IN_FLIGHT)
         .map_ok(|blocks| stream::iter(blocks.into_iter().map(Ok::<_, Error>)))
         .try_flatten()
         .map_err(xenkeep_disk::Error::from)
         .boxed()
+}
+
+/// Chunks that follow each other on the disk.
+#[derive(Default)]
+struct Window {
+    first: u64,
+    ids: Vec<Id>,
+}
+
+/// Cuts the map of a disk into windows.
+struct Planner {
+    disk: Arc<DiskReader>,
+    maps: BoxStream<'static, Result<Map>>,
+    /// The map that is being cut, and how far.
+    map: (Map, usize),
+    next: u64,
+}
+
+fn windows(disk: Arc<DiskReader>) -> BoxStream<'static, Result<Window>> {
+    let extents = disk.clone();
+    let maps = stream::iter(0..disk.layout().extents()).map(move |extent| {
+        let disk = extents.clone();
+        async move { disk.extent(extent).await }
+    });
+    let planner = Planner { disk, maps: maps.buffered(MAPS_IN_FLIGHT).boxed(), map: (Map::default(), 0), next: 0 };
+    stream::try_unfold(planner, Planner::next_window).boxed()
+}
+
+impl Planner {
+    async fn next_window(mut self) -> Result<Option<(Window, Self)>> {
+        let mut window = Window { first: self.next, ids: Vec::new() };
+        let (zero, most) = (self.disk.repo.zero.id, data_chunks(&self.disk));
+        let mut data = 0;
+        while data < most && window.ids.len() < WINDOW_CHUNKS {
+            let (map, taken) = &mut self.map;
+            let Some(id) = map.get(*taken) else {
+                match self.maps.try_next().await? {
+                    Some(map) => self.map = (map, 0),
+                    None => break,
+                }
+                continue;
+            };
+            data += u64::from(*id != zero);
+            window.ids.push(*id);
+            *taken += 1;
+        }
+        self.next += window.ids.len() as u64;
+        Ok((!window.ids.is_empty()).then_some((window, self)))
+    }
 }
 
 /// Chunks that are read from a pack in one go.
@@ -68,13 +141,14 @@ struct Run {
     pack: Id,
     start: u32,
     end: u32,
+    raw_bytes: u32,
     chunks: Vec<(Id, Location)>,
 }
 
-async fn window(disk: Arc<DiskReader>, memory: Memory, range: Range<u64>) -> Result<Vec<Block>> {
-    let ids = disk.chunks(range.clone()).await?;
+async fn read_window(shared: Shared, window: Window) -> Result<Vec<Block>> {
+    let disk = &shared.disk;
     let mut wanted: HashMap<Id, usize> = HashMap::new();
-    for (chunk, id) in range.clone().zip(&ids) {
+    for (chunk, id) in (window.first..).zip(&window.ids) {
         if *id != disk.repo.zero.id {
             wanted.insert(*id, disk.layout().chunk_len(chunk));
         }
@@ -85,10 +159,11 @@ async fn window(disk: Arc<DiskReader>, memory: Memory, range: Range<u64>) -> Res
         check_len(&id, &location, len)?;
         located.push((id, location));
     }
-    let reads = runs(located).into_iter().map(|run| read_run(disk.clone(), memory.clone(), run));
-    let opened: Vec<_> = stream::iter(reads).buffer_unordered(READS_IN_FLIGHT).try_collect().await?;
+    // How many of them are on their way is up to the semaphore.
+    let reads: FuturesUnordered<_> = runs(located).into_iter().map(|run| read_run(&shared, run)).collect();
+    let opened: Vec<_> = reads.try_collect().await?;
     let contents: HashMap<Id, Bytes> = opened.into_iter().flatten().collect();
-    assemble(&disk, range, &ids, &contents)
+    assemble(disk, &window, &contents)
 }
 
 /// Groups chunks into as few reads as pays.
@@ -102,27 +177,47 @@ fn runs(mut located: Vec<(Id, Location)>) -> Vec<Run> {
                 if run.pack == location.pack
                     && start >= run.end
                     && start - run.end <= MAX_GAP_BYTES
-                    && end - run.start <= MAX_READ_BYTES =>
+                    && end - run.start <= MAX_READ_BYTES
+                    && run.raw_bytes + location.len() <= MAX_RAW_BYTES =>
             {
                 run.end = end;
+                run.raw_bytes += location.len();
                 run.chunks.push((id, location));
             }
-            _ => runs.push(Run { pack: location.pack, start, end, chunks: vec![(id, location)] }),
+            _ => {
+                let raw_bytes = location.len();
+                runs.push(Run { pack: location.pack, start, end, raw_bytes, chunks: vec![(id, location)] });
+            }
         }
     }
     runs
 }
 
-async fn read_run(disk: Arc<DiskReader>, memory: Memory, run: Run) -> Result<Vec<(Id, Bytes)>> {
-    let blobs = &disk.repo.blobs;
+async fn read_run(shared: &Shared, run: Run) -> Result<Vec<(Id, Bytes)>> {
+    let _permit = shared.reads.acquire().await.map_err(|_| Error::BrokenOff("the stream has ended"))?;
+    let chunks = run.chunks.clone();
+    match open_run(shared, run).await {
+        Err(Error::Damaged { .. }) => {}
+        done => return done,
+    }
+    // One by one, each from whatever copy is good. Who is bad is said then.
+    let mut opened = Vec::with_capacity(chunks.len());
+    for (id, location) in chunks {
+        opened.push((id, shared.disk.repo.blobs.chunk(id, location.len() as usize).await?));
+    }
+    Ok(opened)
+}
+
+async fn open_run(shared: &Shared, run: Run) -> Result<Vec<(Id, Bytes)>> {
+    let blobs = &shared.disk.repo.blobs;
     let len = (run.end - run.start) as usize;
-    let mut sealed = memory.sealed.take(len);
+    let mut sealed = shared.sealed.take(len);
     *sealed = blobs.fetch(run.pack, run.start, len, mem::take(&mut *sealed)).await?;
-    let key = blobs.key().clone();
+    let (key, memory) = (blobs.key().clone(), shared.chunks.clone());
     work::run(move || {
         let opened = run.chunks.into_iter().map(|(id, location)| {
             let start = (location.offset - run.start) as usize;
-            let mut raw = memory.chunks.take(location.len() as usize);
+            let mut raw = memory.take(location.len() as usize);
             blob::open(&key, &id, &location, &mut sealed[start..start + location.sealed_len as usize], &mut raw)?;
             Ok((id, raw.freeze()))
         });
@@ -131,9 +226,9 @@ async fn read_run(disk: Arc<DiskReader>, memory: Memory, run: Run) -> Result<Vec
     .await?
 }
 
-fn assemble(disk: &DiskReader, range: Range<u64>, ids: &[Id], contents: &HashMap<Id, Bytes>) -> Result<Vec<Block>> {
-    let mut blocks: Vec<Block> = Vec::with_capacity(ids.len());
-    for (chunk, id) in range.zip(ids) {
+fn assemble(disk: &DiskReader, window: &Window, contents: &HashMap<Id, Bytes>) -> Result<Vec<Block>> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for (chunk, id) in (window.first..).zip(&window.ids) {
         let offset = chunk * disk.layout().chunk_bytes();
         let len = disk.layout().chunk_len(chunk);
         if let Some(bytes) = contents.get(id) {

@@ -27,8 +27,13 @@ pub(crate) fn noise(seed: u64) -> Vec<u8> {
     noise
 }
 
+/// In memory where that can be had: whether a disk does what `fsync` promises is not what is tested here.
+pub(crate) fn temp_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 pub(crate) async fn new_repo() -> (tempfile::TempDir, PathBuf) {
-    let temp = tempfile::tempdir().unwrap();
+    let temp = temp_dir();
     let dir = temp.path().join("repo");
     let options = CreateOptions { chunk_bytes: CHUNK as u32, kdf: Kdf { n: 16, r: 8, p: 1 } };
     Repo::create(&dir, &password(), options).await.unwrap();

@@ -21,7 +21,7 @@ async fn bench(at: usize, fault: Fault) -> Bench {
     Directory::new(Path::new(&root)).prepare().await.unwrap();
     let store: Arc<dyn Store> = Faulty::new(&root, at, fault);
     let key = Arc::new(Key::random());
-    let index = Arc::new(Index::new(store.clone(), key.clone()));
+    let index = Index::new(store.clone(), key.clone());
     let session = {
         let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
         Session::new(store, key, index.clone(), damage, None)

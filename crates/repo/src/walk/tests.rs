@@ -26,7 +26,7 @@ async fn fixture() -> Fixture {
     directory.prepare().await.unwrap();
     let store: Arc<dyn Store> = Arc::new(directory);
     let key = Arc::new(Key::random());
-    let index = Arc::new(Index::new(store.clone(), key.clone()));
+    let index = Index::new(store.clone(), key.clone());
     let damage = Arc::new(KnownDamage::new(store.clone(), key.clone()));
     let session = Session::new(store.clone(), key.clone(), index.clone(), damage.clone(), None);
     Fixture { _dir: dir, blobs: Blobs::new(store.clone(), key, index, damage), store, session }

@@ -87,3 +87,41 @@ async fn a_damaged_snapshot_hides_no_other() {
     fixture.repo.remove_point(&bad).await.unwrap();
     assert!(fixture.repo.scan().await.unwrap().damaged.is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_copy_is_read_where_one_is_damaged() {
+    let fixture = Fixture::new().await;
+    let image = image(3, 3 << 20);
+    // Two processes that write at the same time know nothing of each other, so each stores all of it.
+    let other = fixture.reopened().await;
+    let (writers, disks) = ([begin(&fixture.repo).await.0, begin(&other).await.0], blocks(&image, 1));
+    for (number, writer) in writers.into_iter().enumerate() {
+        writer.disk("0", image.len() as u64, stream_of(disks.clone())).await.unwrap();
+        writer.file("point.json", "{}".into()).await.unwrap();
+        writer.commit(meta(number as i64)).await.unwrap();
+    }
+    let packs: Vec<_> = files(&fixture.dir().join("data"))
+        .into_iter()
+        .filter(|path| path.metadata().unwrap().len() > 100_000)
+        .collect();
+    assert_eq!(packs.len(), 2, "a pack of chunks of each");
+    for pack in &packs {
+        let good = fs::read(pack).unwrap();
+        let mut bad = good.clone();
+        bad[1000] ^= 1;
+        fs::write(pack, bad).unwrap();
+        assert!(read_all(&fixture.dir()).await.unwrap() == image);
+        fs::remove_file(pack).unwrap();
+        assert!(read_all(&fixture.dir()).await.unwrap() == image);
+        let repo = fixture.reopened().await;
+        let id = repo.points().await.unwrap()[0].id;
+        let disk = repo.open_point(&id).await.unwrap().disk("0").await.unwrap();
+        let mut piece = vec![0; 200_000];
+        xenkeep_disk::DiskRead::read_at(&*disk, 1, &mut piece).await.unwrap();
+        assert!(piece == image[1..200_001]);
+        fs::write(pack, good).unwrap();
+    }
+    packs.iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    let error = read_all(&fixture.dir()).await.unwrap_err();
+    assert!(error.contains("it is missing"), "{error}");
+}

@@ -43,8 +43,10 @@ impl Fixture {
         self.temp.path().join(name)
     }
 
+    /// Opened again, as a process does that keeps an index on disk.
     pub(crate) async fn reopened(&self) -> Repo {
-        Repo::open(&self.dir(), &password(), OpenOptions::default()).await.unwrap()
+        let options = OpenOptions { cache_dir: Some(self.path("cache")), ..OpenOptions::default() };
+        Repo::open(&self.dir(), &password(), options).await.unwrap()
     }
 }
 

@@ -67,7 +67,7 @@ struct World {
     temp: tempfile::TempDir,
     store: Arc<dyn Store>,
     key: Arc<Key>,
-    index: Option<Index>,
+    index: Option<Arc<Index>>,
     /// What each index file names.
     files: BTreeMap<Id, Vec<u8>>,
 }
@@ -77,11 +77,11 @@ impl World {
         self.temp.path().join("cache")
     }
 
-    fn open(&self) -> Index {
+    fn open(&self) -> Arc<Index> {
         Index::with_limits(self.store.clone(), self.key.clone(), Some(self.cache()), LIMITS)
     }
 
-    fn index(&self) -> &Index {
+    fn index(&self) -> &Arc<Index> {
         self.index.as_ref().unwrap()
     }
 
@@ -180,7 +180,7 @@ fn do_harm(dir: &Path, number: usize, harm: Harm) {
 fn it_does_what_a_simple_one_would_do() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases: 24, failure_persistence: None, ..Config::default() };
-    let steps = prop::collection::vec(step(), 1..40);
+    let steps = prop::collection::vec(step(), 1..30);
     let run = TestRunner::new(config).run(&steps, |steps| {
         runtime.block_on(async {
             let (temp, store, key) = index().await;
