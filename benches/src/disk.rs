@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use xenkeep_disk::is_zero;
 
-use crate::measure::succeed;
+use crate::measure::{remove, succeed};
 
 /// Share of the file system that is filled.
 const FILL_PERCENT: u64 = 85;
@@ -20,6 +20,7 @@ pub(crate) fn make(scratch: &Path, size: u64) -> Result<PathBuf> {
     println!("making a disk of {} GiB from /usr …", size >> 30);
     let disk = scratch.join("disk.raw");
     let files = scratch.join("files");
+    remove(&disk)?;
     let half = size / 2;
     copy_files(Path::new("/usr"), &files, half * FILL_PERCENT / 100)?;
     let mut mke2fs = Command::new("mke2fs");

@@ -118,15 +118,22 @@ pub(crate) type Contestant<'a> = (&'static str, &'a mut dyn FnMut() -> Result<Co
 /// Who ran, and what each run cost.
 pub(crate) struct Report {
     runs: u32,
-    head: String,
-    rows: Vec<(&'static str, Vec<Cost>)>,
+    rows: Vec<Row>,
     figures: Vec<Figure>,
-    size: u64,
+    /// What they work on now: a size, and that in words.
+    disk: (u64, String),
+}
+
+/// A contestant, and each of its runs over one disk.
+struct Row {
+    name: &'static str,
+    disk: (u64, String),
+    costs: Vec<Cost>,
 }
 
 impl Report {
     pub(crate) fn new(runs: u32) -> Self {
-        Report { runs, head: String::new(), rows: Vec::new(), figures: Vec::new(), size: 0 }
+        Report { runs, rows: Vec::new(), figures: Vec::new(), disk: (0, String::new()) }
     }
 
     /// How often each contestant runs.
@@ -138,13 +145,8 @@ impl Report {
     pub(crate) fn set_disk(&mut self, disk: &Path) -> Result<()> {
         let metadata = disk.metadata()?;
         let (size, data) = (metadata.len(), metadata.blocks() * 512);
-        self.head = format!(
-            "A disk of {:.1} GiB with {:.1} GiB of data, {} runs each, medians.",
-            size as f64 / MIB / 1024.0,
-            data as f64 / MIB / 1024.0,
-            self.runs
-        );
-        self.size = size;
+        let gib = |bytes: u64| bytes as f64 / MIB / 1024.0;
+        self.disk = (size, format!("a disk of {:.1} GiB with {:.1} GiB of data", gib(size), gib(data)));
         Ok(())
     }
 
@@ -162,9 +164,9 @@ impl Report {
 
     /// Adds one run.
     pub(crate) fn add(&mut self, name: &'static str, cost: Cost) {
-        match self.rows.iter_mut().find(|(row, _)| *row == name) {
-            Some((_, costs)) => costs.push(cost),
-            None => self.rows.push((name, vec![cost])),
+        match self.rows.iter_mut().find(|row| row.name == name) {
+            Some(row) => row.costs.push(cost),
+            None => self.rows.push(Row { name, disk: self.disk.clone(), costs: vec![cost] }),
         }
     }
 
@@ -177,27 +179,29 @@ impl Report {
 
     /// The median of what was measured, if it was.
     fn median(&self, name: &str, what: What) -> Option<f64> {
-        let (_, costs) = self.rows.iter().find(|(row, _)| *row == name)?;
-        let mut values: Vec<f64> = costs.iter().map(|cost| what.of(cost)).collect();
+        let row = self.rows.iter().find(|row| row.name == name)?;
+        let mut values: Vec<f64> = row.costs.iter().map(|cost| what.of(cost)).collect();
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied().filter(|value| *value > 0.0)
     }
 
     fn peak_memory(&self, name: &str) -> Option<u64> {
-        let (_, costs) = self.rows.iter().find(|(row, _)| *row == name)?;
-        costs.iter().map(|cost| cost.peak_memory_bytes).max()
+        let row = self.rows.iter().find(|row| row.name == name)?;
+        row.costs.iter().map(|cost| cost.peak_memory_bytes).max()
     }
 
     /// Prints who took what, and behind it what that means: each comparison with its goal.
     pub(crate) fn print(&self) {
-        println!("\n{}\n", self.head);
-        if !self.rows.is_empty() {
-            let (wall, cpu, memory, stored) = ("wall", "CPU", "memory", "stored");
-            println!("{:<34} {wall:>9} {:>7} {cpu:>9} {memory:>8} {stored:>9}", "", "MiB/s");
-        }
-        for (name, _) in &self.rows {
+        let mut disk = "";
+        for Row { name, disk: (size, of), .. } in &self.rows {
+            if of != disk {
+                let (wall, cpu, memory, stored) = ("wall", "CPU", "memory", "stored");
+                println!("\nMedians of {} runs over {of}:\n", self.runs);
+                println!("{:<34} {wall:>9} {:>7} {cpu:>9} {memory:>8} {stored:>9}", "", "MiB/s");
+                disk = of;
+            }
             let seconds = |what| self.median(name, what).map_or(String::new(), |value| format!("{value:.2} s"));
-            let rate = self.median(name, What::Wall).map(|wall| self.size as f64 / MIB / wall);
+            let rate = self.median(name, What::Wall).map(|wall| *size as f64 / MIB / wall);
             println!(
                 "{name:<34} {:>9} {:>7} {:>9} {:>8} {:>9}",
                 seconds(What::Wall),

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use serde_json::Value;
 use xenkeep_disk::Block;
-use xenkeep_repo::{CreateOptions, Kdf, Meta, Repo, WriteOptions, fuzzing};
+use xenkeep_repo::{
+    CreateOptions, Depth, Kdf, Meta, OpenOptions, PruneOptions, Repo, SnapshotId, VerifyOptions, WriteOptions, fuzzing,
+};
 
 const PASSWORD: &str = "seeds";
 
@@ -45,6 +47,13 @@ async fn main() -> Result<()> {
         for (name, content) in repository.files(dir)? {
             let packed = fuzzing::document_seed(&key, &content).context("a file is not sealed")?;
             put(&out, target, &name, &[kind.as_slice(), &nameless(unpacked(&packed)?)?].concat())?;
+        }
+    }
+    keep_house(&repository.0).await?;
+    for (dir, kind) in [("marks", 3), ("forgotten", 4), ("protected", 5), ("damage", 6)] {
+        for (name, content) in repository.files(&format!("xenkeep/{dir}"))? {
+            let packed = fuzzing::document_seed(&key, &content).context("a file of our own is not sealed")?;
+            put(&out, "small_file", &name, &[&[kind], &*nameless(unpacked(&packed)?)?].concat())?;
         }
     }
     let config = fuzzing::document_seed(&key, &fs::read(repository.0.join("config"))?).context("no config")?;
@@ -105,11 +114,35 @@ async fn write(dir: &Path) -> Result<()> {
         disk.finish().await?;
     }
     writer.file("point.json", "{}".into()).await?;
-    let time = "2026-11-24T20:00:00.5Z".parse()?;
-    let tags = vec!["vm:web".to_owned()];
-    writer.commit(Meta { host: "lab".into(), root: "/lab/some-uuid".into(), tags, time }).await?;
+    writer.commit(meta("some-uuid")?).await?;
     // Its lock stands as long as it is held.
     std::mem::forget(repo.begin(WriteOptions::default()).await?);
+    Ok(())
+}
+
+fn meta(name: &str) -> Result<Meta> {
+    let (time, tags) = ("2026-11-24T20:00:00.5Z".parse()?, vec!["vm:web".to_owned()]);
+    Ok(Meta { host: "lab".into(), root: format!("/lab/{name}"), tags, time })
+}
+
+/// Leaves files of all kinds of our own: protects a point, removes one, marks what it alone needed, finds a damaged pack.
+async fn keep_house(dir: &Path) -> Result<()> {
+    let repo = Repo::open(dir, &PASSWORD.into(), OpenOptions::default()).await?;
+    let first: SnapshotId = repo.points().await?.first().context("there is no point")?.id;
+    repo.protect(&first, "the last one before the move").await?;
+    let writer = repo.begin(WriteOptions::default()).await?;
+    writer.file("point.json", "not for long".into()).await?;
+    let second = writer.commit(meta("other-uuid")?).await?;
+    repo.prune(PruneOptions { max_unused_percent: 100.0, ..PruneOptions::default() }).await?;
+    repo.remove_point(&second).await?;
+    repo.prune(PruneOptions { max_unused_percent: 100.0, ..PruneOptions::default() }).await?;
+    let first_dir = fs::read_dir(dir.join("data"))?.map(|dir| Ok(fs::read_dir(dir?.path())?.next().transpose()?));
+    let pack = first_dir.collect::<Result<Vec<_>>>()?.into_iter().flatten().next().context("there is no pack")?.path();
+    fs::set_permissions(&pack, fs::Permissions::from_mode(0o600))?;
+    let mut content = fs::read(&pack)?;
+    content[0] ^= 1;
+    fs::write(&pack, content)?;
+    repo.verify(VerifyOptions { depth: Depth::Full, ..VerifyOptions::default() }).await?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ const FILE_ENTRIES: usize = 50_000;
 const MAX_BLOBS: usize = 1 << 20;
 
 #[derive(Serialize, Deserialize)]
-struct RecordFile {
+pub(crate) struct RecordFile {
     packs: Vec<PackDamage>,
 }
 

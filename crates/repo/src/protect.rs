@@ -34,7 +34,7 @@ pub struct Protection {
 const MAX_REASON_BYTES: usize = 4 << 10;
 
 #[derive(Serialize, Deserialize)]
-struct ProtectionFile {
+pub(crate) struct ProtectionFile {
     point: SnapshotId,
     #[serde(flatten)]
     protection: Protection,

@@ -55,7 +55,7 @@
 mod bloom;
 mod census;
 mod cover;
-mod mark;
+pub(crate) mod mark;
 mod plan;
 mod repack;
 mod report;

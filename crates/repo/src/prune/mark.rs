@@ -15,7 +15,7 @@ pub(super) const MARK_PACKS: usize = 20_000;
 
 /// A mark file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     /// When it was written.
     pub(super) at: Timestamp,
     /// Packs that index files name. No session that begins from now on refers to what is in them.
@@ -31,14 +31,14 @@ pub(super) struct Mark {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct MarkedPack {
+pub(crate) struct MarkedPack {
     pub(super) id: Id,
     pub(super) bytes: u64,
 }
 
 /// A session that a mark waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Noted {
+pub(crate) struct Noted {
     pub(super) session: Uuid,
     pub(super) who: String,
     pub(super) since: Timestamp,
