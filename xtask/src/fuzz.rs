@@ -122,7 +122,10 @@ fn fuzz_one(root: &Path, target: &str, program: &Path, seconds: u32) -> Result<(
     log.read_to_string(&mut lines)?;
     if !status.success() {
         eprintln!("{lines}");
-        bail!("fuzz target {target} failed; the input lies in {}, and belongs into fuzz/seeds", artifacts.display());
+        bail!(
+            "fuzz target {target} failed ({status}); if an input did it, that lies in {}, and belongs into fuzz/seeds",
+            artifacts.display()
+        );
     }
     let last = |name: &str| lines.lines().rev().find_map(|line| line.split_once(name)).map(|(_, rest)| rest.trim());
     let inputs = last("stat::number_of_executed_units:").unwrap_or("no");
