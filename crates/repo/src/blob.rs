@@ -77,12 +77,14 @@ impl Blobs {
     /// The sealed bytes of a run of a pack, in `buffer`.
     pub(crate) async fn fetch(&self, pack: Id, offset: u32, len: usize, buffer: Vec<u8>) -> Result<Vec<u8>> {
         let name = Name::Pack(pack);
-        let fetched = self.store.get_range(name, u64::from(offset), len, buffer).await;
-        fetched.map_err(|error| match error {
-            Error::NotFound { .. } => Error::damaged(format!("pack {name}"), format!("it is missing; {REMEDY}")),
-            Error::Damaged { why, .. } => Error::damaged(format!("pack {name}"), format!("{why}; {REMEDY}")),
+        let damaged = |why: &str| Error::damaged(format!("pack {name}"), format!("{why}; {REMEDY}"));
+        match self.store.get_range(name, u64::from(offset), len, buffer).await {
+            Ok(bytes) if bytes.len() == len => Ok(bytes),
+            Ok(bytes) => Err(damaged(&format!("only {} bytes came of {len} at offset {offset}", bytes.len()))),
+            Err(Error::NotFound { .. }) => Err(damaged("it is missing")),
+            Err(Error::Damaged { why, .. }) => Err(damaged(&why)),
             other => other,
-        })
+        }
     }
 
     pub(crate) fn key(&self) -> &Arc<Key> {

