@@ -49,12 +49,12 @@ pub(crate) fn stand_in_for_rustc() -> Option<Result<()>> {
 }
 
 /// Fuzzes each target (or those named) for some seconds, as many at once as there are cores.
-pub(crate) fn fuzz(root: &Path, targets: &[String], seconds: u32) -> Result<()> {
+pub(crate) fn fuzz(root: &Path, this: &Path, targets: &[String], seconds: u32) -> Result<()> {
     let chosen: Vec<&str> = match targets {
         [] => TARGETS.to_vec(),
         targets => targets.iter().map(String::as_str).collect(),
     };
-    let programs = build(root, &chosen)?;
+    let programs = build(root, this, &chosen)?;
     let waiting = Mutex::new(programs.into_iter().rev().collect::<Vec<_>>());
     let next = || waiting.lock().map_or(None, |mut waiting| waiting.pop());
     let work = || -> Result<()> {
@@ -73,12 +73,11 @@ pub(crate) fn fuzz(root: &Path, targets: &[String], seconds: u32) -> Result<()> 
 
 /// Builds the targets, with coverage. All of the workspace is named, so that dependencies have the features that they
 /// have in the tests and are not built again.
-fn build<'a>(root: &Path, targets: &[&'a str]) -> Result<Vec<(&'a str, PathBuf)>> {
+fn build<'a>(root: &Path, this: &Path, targets: &[&'a str]) -> Result<Vec<(&'a str, PathBuf)>> {
     let mut build = command(root, &["build", "--workspace", "--message-format=json-render-diagnostics"]);
     for target in targets {
         build.args(["--bin", target]);
     }
-    let this = env::current_exe().context("this program has no path")?;
     build.env("RUSTC_WORKSPACE_WRAPPER", this).env(RUSTC, "1").stderr(Stdio::inherit());
     let output = build.output().context("cannot run cargo")?;
     ensure!(output.status.success(), "the fuzz targets cannot be built: {}", output.status);

@@ -60,10 +60,14 @@ fn main() -> Result<()> {
         return compiled;
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in no workspace")?;
+    // Asked for now: once cargo has built this program anew, the system says of its path that it was deleted.
+    let this = std::env::current_exe().context("this program has no path")?;
     match Arguments::parse().task {
         Task::Demo { exit } => demo(root, exit),
-        Task::Test { no_lint, no_fuzz } => test(root, no_lint, no_fuzz),
-        Task::Fuzz { seconds, targets } => setup::install(root).and_then(|_| fuzz::fuzz(root, &targets, seconds)),
+        Task::Test { no_lint, no_fuzz } => test(root, &this, no_lint, no_fuzz),
+        Task::Fuzz { seconds, targets } => {
+            setup::install(root).and_then(|_| fuzz::fuzz(root, &this, &targets, seconds))
+        }
         Task::Bench { arguments } => bench(root, &arguments),
         Task::Setup => setup::install(root).map(drop),
     }
@@ -79,7 +83,7 @@ fn demo(root: &Path, exit: bool) -> Result<()> {
     cargo(root, &arguments)
 }
 
-fn test(root: &Path, no_lint: bool, no_fuzz: bool) -> Result<()> {
+fn test(root: &Path, this: &Path, no_lint: bool, no_fuzz: bool) -> Result<()> {
     let python = setup::install(root)?;
     if !no_lint {
         lint(root)?;
@@ -87,7 +91,7 @@ fn test(root: &Path, no_lint: bool, no_fuzz: bool) -> Result<()> {
     cargo(root, &["build", "--workspace", "--bins"])?;
     let mut command = command(root, &["test", "--workspace"]);
     run(command.env("XENKEEP_PYTHON", python))?;
-    if no_fuzz { Ok(()) } else { fuzz::fuzz(root, &[], FUZZ_SECONDS) }
+    if no_fuzz { Ok(()) } else { fuzz::fuzz(root, this, &[], FUZZ_SECONDS) }
 }
 
 fn lint(root: &Path) -> Result<()> {
