@@ -24,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use crate::crypto::Key;
 use crate::id::Id;
 use crate::pack::{BlobKind, Entry};
+use crate::sealed::Room;
 use crate::store::{self, Name, Store};
 use crate::{Error, Result, sealed, work};
 
@@ -74,7 +75,7 @@ pub(crate) struct Index {
     /// A run could not be read: all is to be made anew.
     broken: AtomicBool,
     /// An index file takes ten times its size while it is unpacked: one at a time.
-    unpacking: tokio::sync::Mutex<()>,
+    unpacking: Arc<tokio::sync::Mutex<Room>>,
 }
 
 /// Index files as they are read.
@@ -108,7 +109,7 @@ impl Index {
             tables: Arc::default(),
             keeper,
             broken: AtomicBool::new(false),
-            unpacking: tokio::sync::Mutex::default(),
+            unpacking: Arc::default(),
         })
     }
 
@@ -185,6 +186,8 @@ impl Index {
             drop(packs);
             keeper.write(tables, Merging::Lazy).await?;
         }
+        drop(files);
+        *self.unpacking.lock().await = Room::default();
         {
             let mut tables = change(tables);
             vanished.iter().for_each(|file| tables.packs.remove_file(file));
@@ -216,9 +219,9 @@ impl Index {
         let name = Name::Index(id);
         let content = self.store.get(name, MAX_FILE_BYTES).await?;
         let key = self.key.clone();
-        let _one = self.unpacking.lock().await;
+        let mut room = self.unpacking.clone().lock_owned().await;
         let packs = work::run(move || {
-            let file: IndexFile = sealed::open(&key, name, &content, MAX_JSON_BYTES)?;
+            let file: IndexFile = sealed::open_in(&mut room, &key, name, &content, MAX_JSON_BYTES)?;
             file.check().map_err(|why| Error::damaged(name.to_string(), why))
         });
         Ok((id, packs.await??))

@@ -52,35 +52,62 @@ fn to_json(document: &impl Serialize) -> Vec<u8> {
 
 /// Opens a sealed file. `id` is its name, where it has one that is the hash of the content.
 pub(crate) fn open<T: DeserializeOwned>(key: &Key, name: Name, content: &[u8], max_bytes: u64) -> Result<T> {
+    open_in(&mut Room::default(), key, name, content, max_bytes)
+}
+
+/// Memory in which files are opened one after the other. Large buffers that come and go in many threads would leave holes.
+#[derive(Default)]
+pub(crate) struct Room {
+    text: Vec<u8>,
+    json: Vec<u8>,
+}
+
+/// As [`open`], with memory that is used again.
+pub(crate) fn open_in<T: DeserializeOwned>(
+    room: &mut Room,
+    key: &Key,
+    name: Name,
+    content: &[u8],
+    max_bytes: u64,
+) -> Result<T> {
     let damaged = |why: String| Error::damaged(name.to_string(), why);
     if name.id().is_some_and(|id| id != Id::of(content)) {
         return Err(damaged("its content does not match its name".to_owned()));
     }
-    let mut content = content.to_vec();
-    let text = key.open_in_place(&mut content).map_err(|_| damaged("its seal is broken".to_owned()))?;
-    parse(text, max_bytes).map_err(damaged)
+    room.text.clear();
+    room.text.extend_from_slice(content);
+    let text = key.open_in_place(&mut room.text).map_err(|_| damaged("its seal is broken".to_owned()))?;
+    parse_in(&mut room.json, text, max_bytes).map_err(damaged)
 }
 
 /// Understands what was sealed, or says why not.
 pub(crate) fn parse<T: DeserializeOwned>(text: &[u8], max_bytes: u64) -> Result<T, String> {
+    parse_in(&mut Vec::new(), text, max_bytes)
+}
+
+fn parse_in<T: DeserializeOwned>(json: &mut Vec<u8>, text: &[u8], max_bytes: u64) -> Result<T, String> {
     let parsed = match text {
-        [COMPRESSED, zipped @ ..] => serde_json::from_slice(&unzip(zipped, max_bytes)?),
+        [COMPRESSED, zipped @ ..] => {
+            unzip(json, zipped, max_bytes)?;
+            serde_json::from_slice(json)
+        }
         json => serde_json::from_slice(json),
     };
     parsed.map_err(|error| format!("its content is not understood ({error})"))
 }
 
-fn unzip(zipped: &[u8], max_bytes: u64) -> Result<Vec<u8>, String> {
+fn unzip(json: &mut Vec<u8>, zipped: &[u8], max_bytes: u64) -> Result<(), String> {
     let broken = |error: std::io::Error| format!("it cannot be unpacked ({error})");
     let mut reader = zstd::stream::read::Decoder::with_buffer(zipped).map_err(broken)?;
     reader.window_log_max(MAX_WINDOW_LOG).map_err(broken)?;
     let len = zstd::zstd_safe::get_frame_content_size(zipped).ok().flatten().unwrap_or(0);
-    let mut json = Vec::with_capacity(len.min(max_bytes) as usize + 1);
-    reader.take(max_bytes + 1).read_to_end(&mut json).map_err(broken)?;
+    json.clear();
+    json.reserve(len.min(max_bytes) as usize + 1);
+    reader.take(max_bytes + 1).read_to_end(json).map_err(broken)?;
     if json.len() as u64 > max_bytes {
         return Err(format!("it unpacks to more than {max_bytes} bytes"));
     }
-    Ok(json)
+    Ok(())
 }
 
 /// Reads and opens a small file.

@@ -29,7 +29,7 @@ const SUM_BYTES: usize = 8;
 const MAGIC: &[u8; 16] = b"xenkeep run 1\n\0\0";
 const FOOTER_BYTES: usize = 40;
 /// Bytes that are read or written at once when a run is read or written whole.
-const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 const BUFFER_PAGES: usize = BUFFER_BYTES / PAGE_BYTES;
 
 /// A blob's id and one place of it. Sorts as its bytes do.

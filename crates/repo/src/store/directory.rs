@@ -185,7 +185,8 @@ impl Store for Directory {
         let path = self.path(name);
         work::block(move || {
             let file = open(&path, name)?;
-            let mut content = Vec::new();
+            let len = file.metadata().map_or(0, |metadata| metadata.len());
+            let mut content = Vec::with_capacity(len.min(max_bytes) as usize + 1);
             file.take(max_bytes + 1).read_to_end(&mut content).map_err(|error| Error::io(&path, error))?;
             if content.len() as u64 > max_bytes {
                 return Err(Error::damaged(name.to_string(), format!("it is longer than {max_bytes} bytes")));
