@@ -35,7 +35,9 @@ pub use datastores::{
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
+pub use points::{
+    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use retention::{
