@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, JobId, KeyChange, Placement, Point,
-    PointProtection, PoolSummary, PoolVm, Problem, PruneRequest, PruneSummary, RescanSummary, RestoredVm, Transport,
-    VerifyRequest, VerifySummary,
+    ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, HostRestored, JobId, KeyChange, MetaDataRestored,
+    Placement, Point, PointProtection, PoolSummary, PoolVm, Problem, PruneRequest, PruneSummary, RescanSummary,
+    RestoredVm, Transport, VerifyRequest, VerifySummary,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -54,6 +54,54 @@ pub enum JobSpec {
         vm: String,
         /// Where the point goes.
         datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Back up a pool's database.
+    BackupMetaData {
+        /// The pool.
+        client: ClientId,
+        /// Where the point goes.
+        datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Back up the control domain of a host, or of each host: a point a host.
+    BackupHost {
+        /// The pool.
+        client: ClientId,
+        /// name-label or uuid of the host; none is all of them.
+        host: Option<String>,
+        /// Where the points go.
+        datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Put a pool's database back, or see whether the pool would take it.
+    RestoreMetaData {
+        /// The pool to restore to.
+        client: ClientId,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// The pool only says whether it would take it.
+        dry_run: bool,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Put a host's backup on its backup partition.
+    RestoreHost {
+        /// The pool.
+        client: ClientId,
+        /// name-label or uuid of the host.
+        host: String,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// Also if product or version differ.
+        force: bool,
         /// Overrides the client's transport.
         transport: Option<Transport>,
     },
@@ -147,6 +195,10 @@ impl JobSpec {
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
             Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
+            Self::BackupMetaData { .. } => JobKind::BackupMetaData,
+            Self::BackupHost { .. } => JobKind::BackupHost,
+            Self::RestoreMetaData { .. } => JobKind::RestoreMetaData,
+            Self::RestoreHost { .. } => JobKind::RestoreHost,
             Self::Restore { .. } => JobKind::Restore,
             Self::Export { .. } => JobKind::Export,
             Self::ForgetPoints { .. } => JobKind::ForgetPoints,
@@ -165,6 +217,10 @@ impl JobSpec {
             Self::CheckClient { client }
             | Self::ListVms { client }
             | Self::Backup { client, .. }
+            | Self::BackupMetaData { client, .. }
+            | Self::BackupHost { client, .. }
+            | Self::RestoreMetaData { client, .. }
+            | Self::RestoreHost { client, .. }
             | Self::Restore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
             Self::CreateDatastore { .. }
@@ -189,6 +245,10 @@ impl JobSpec {
             | Self::RescanDatastore { datastore }
             | Self::DatastoreKeys { datastore, .. }
             | Self::Backup { datastore, .. }
+            | Self::BackupMetaData { datastore, .. }
+            | Self::BackupHost { datastore, .. }
+            | Self::RestoreMetaData { datastore, .. }
+            | Self::RestoreHost { datastore, .. }
             | Self::Restore { datastore, .. }
             | Self::Export { datastore, .. }
             | Self::ForgetPoints { datastore, .. }
@@ -214,9 +274,11 @@ impl JobSpec {
     #[must_use]
     pub fn points_read(&self) -> &[String] {
         match self {
-            Self::Restore { point, .. } | Self::Export { point, .. } | Self::ProtectPoint { point, .. } => {
-                std::slice::from_ref(point)
-            }
+            Self::Restore { point, .. }
+            | Self::RestoreMetaData { point, .. }
+            | Self::RestoreHost { point, .. }
+            | Self::Export { point, .. }
+            | Self::ProtectPoint { point, .. } => std::slice::from_ref(point),
             Self::CopyPoints { points, .. } => points,
             _ => &[],
         }
@@ -235,7 +297,10 @@ impl JobSpec {
     #[must_use]
     pub fn point(&self) -> Option<&str> {
         match self {
-            Self::Restore { point, .. } | Self::Export { point, .. } => Some(point),
+            Self::Restore { point, .. }
+            | Self::RestoreMetaData { point, .. }
+            | Self::RestoreHost { point, .. }
+            | Self::Export { point, .. } => Some(point),
             _ => None,
         }
     }
@@ -253,6 +318,10 @@ pub enum JobKind {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    BackupMetaData,
+    BackupHost,
+    RestoreMetaData,
+    RestoreHost,
     Restore,
     Export,
     ForgetPoints,
@@ -429,10 +498,25 @@ pub enum JobResult {
         /// All passwords that there are now.
         keys: Vec<DatastoreKey>,
     },
-    /// Of `backup`.
+    /// Of `backup` and `backup-meta-data`.
     Point {
         /// The restore point that was written.
         point: Point,
+    },
+    /// Of `backup-host`; also of one that failed or was cancelled half-way.
+    Points {
+        /// The restore points that were written, one a host.
+        points: Vec<Point>,
+    },
+    /// Of `restore-meta-data`.
+    MetaDataRestored {
+        /// What came of it.
+        restored: MetaDataRestored,
+    },
+    /// Of `restore-host`.
+    HostRestored {
+        /// What came of it.
+        restored: HostRestored,
     },
     /// Of `restore`.
     Vm {

@@ -16,10 +16,12 @@
 mod clients;
 mod datastores;
 #[cfg(feature = "http")]
+mod hosts;
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod metadata;
 mod points;
 mod problem;
 mod restores;
@@ -32,12 +34,12 @@ pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
+pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
-pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
-};
+pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
+pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use retention::{
