@@ -39,7 +39,7 @@ impl Engine {
         };
         let subject = match &request.placement {
             Placement::Beside { name } => name.clone(),
-            Placement::Overwrite => point.vm_name.clone(),
+            Placement::Overwrite => point.source_name.clone(),
         };
         let spec = JobSpec::Restore {
             client: client.id,
@@ -63,7 +63,7 @@ impl Engine {
             format: request.format,
             disk: request.disk,
         };
-        self.queue_reader(NewJob::new(spec, &point.vm_name), &point).await
+        self.queue_reader(NewJob::new(spec, &point.source_name), &point).await
     }
 
     /// The client that a point was read from.
