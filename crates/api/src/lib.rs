@@ -15,6 +15,7 @@
 
 mod clients;
 mod datastores;
+mod drives;
 #[cfg(feature = "http")]
 mod hosts;
 pub mod http;
@@ -25,28 +26,33 @@ mod metadata;
 mod points;
 mod problem;
 mod restores;
+mod result;
 mod retention;
 mod secret;
+mod spec;
 mod upkeep;
 
-pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use clients::{Client, ClientLimits, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
+pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
-pub use ids::{ClientId, DatastoreId, JobId};
-pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
+pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
 pub use secret::Secret;
+pub use spec::{JobKind, JobSpec};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,
