@@ -47,3 +47,11 @@ id! {
     /// A job: one run of one thing.
     JobId
 }
+id! {
+    /// A task: what is backed up, and how.
+    TaskId
+}
+id! {
+    /// A run: all jobs of one start of a task or group.
+    RunId
+}

@@ -15,26 +15,34 @@
 
 mod clients;
 mod datastores;
+mod groups;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod options;
 mod points;
 mod problem;
 mod restores;
 mod retention;
 mod secret;
+mod tasks;
 mod upkeep;
 
-pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use clients::{Client, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
-pub use ids::{ClientId, DatastoreId, JobId};
+pub use groups::{Group, GroupChange, NewGroup};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use options::{
+    BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
+    parse_expert,
+};
 pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
@@ -43,6 +51,10 @@ pub use retention::{
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
 pub use secret::Secret;
+pub use tasks::{
+    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
+    Source, StartRequest, Started, Task, TaskChange, TaskRetry,
+};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,
