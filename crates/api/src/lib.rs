@@ -43,7 +43,9 @@ pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
 };
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
+pub use points::{
+    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use retention::{
