@@ -48,10 +48,10 @@ id! {
     JobId
 }
 id! {
-    /// A task: what is backed up, and how.
+    /// A task: what to back up, and how.
     TaskId
 }
 id! {
-    /// A run: all jobs of one start of a task or group.
+    /// A run: all jobs of one start.
     RunId
 }

@@ -15,6 +15,7 @@
 
 mod clients;
 mod datastores;
+mod drives;
 mod groups;
 #[cfg(feature = "http")]
 pub mod http;
@@ -25,19 +26,24 @@ mod options;
 mod points;
 mod problem;
 mod restores;
+mod result;
 mod retention;
 mod secret;
+mod spec;
 mod tasks;
 mod upkeep;
 
-pub use clients::{Client, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use clients::{
+    Client, ClientLimits, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport,
+};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
+pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
-pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
+pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
@@ -48,14 +54,16 @@ pub use points::{
 };
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
 pub use secret::Secret;
+pub use spec::{JobKind, JobSpec};
 pub use tasks::{
     Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
-    Source, StartRequest, Started, Task, TaskChange, TaskRetry,
+    Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,

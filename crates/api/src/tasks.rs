@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{BackupOptions, BackupType, ClientId, Job, JobState, PowerState, Problem, RetentionPolicy, RunId, TaskId};
+use crate::{
+    BackupOptions, BackupType, ClientId, Job, JobState, PowerState, Problem, RetentionPolicy, RetryPolicy, RunId,
+    TaskId,
+};
 
 /// What is backed up, and how: one client, one source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -33,7 +36,7 @@ pub struct Task {
     /// Who goes first when jobs wait: higher before lower.
     pub priority: i32,
     /// What happens after a failure.
-    pub retry: TaskRetry,
+    pub retry: RetryPolicy,
     /// A job that takes longer is ended.
     pub time_limit_minutes: Option<u32>,
     /// Starts of it do something.
@@ -41,22 +44,6 @@ pub struct Task {
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-}
-
-/// How often a failed job of a task is queued again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct TaskRetry {
-    /// So often.
-    pub retries: u32,
-    /// After so many seconds.
-    pub wait_seconds: u32,
-}
-
-impl Default for TaskRetry {
-    fn default() -> Self {
-        Self { retries: 0, wait_seconds: 300 }
-    }
 }
 
 /// What the administrator says to make a task.
@@ -89,7 +76,7 @@ pub struct NewTask {
     pub priority: i32,
     /// What happens after a failure.
     #[serde(default)]
-    pub retry: TaskRetry,
+    pub retry: RetryPolicy,
     /// A job that takes longer is ended.
     #[serde(default)]
     pub time_limit_minutes: Option<u32>,
@@ -297,7 +284,7 @@ pub struct TaskChange {
     pub priority: Option<i32>,
     /// What happens after a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<TaskRetry>,
+    pub retry: Option<RetryPolicy>,
     /// A job that takes longer is ended; 0 for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit_minutes: Option<u32>,

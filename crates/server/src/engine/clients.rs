@@ -1,6 +1,6 @@
 //! Clients: added once a login has worked, checked, browsed, removed.
 
-use xenkeep_api::{Client, ClientId, JobResult, JobSpec, NewClient, PoolVm, Problem};
+use xenkeep_api::{Client, ClientId, ClientLimits, JobResult, JobSpec, NewClient, PoolVm, Problem};
 
 use super::{Engine, names};
 use crate::Error;
@@ -26,6 +26,7 @@ impl Engine {
             user: new.user,
             transport: new.transport,
             pool: None,
+            limits: ClientLimits::default(),
             created_at: self.0.clock.now(),
         };
         names::check_name("client", &client.name)?;
