@@ -14,6 +14,7 @@
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
 //! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `metadata` `hosts` `streamed` `feed` | a pool's database, its hosts: points of one stream each |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
@@ -24,11 +25,14 @@ mod context;
 mod copy;
 mod datastore;
 mod export;
+mod feed;
 mod forget;
+mod hosts;
 mod identity;
 mod journal;
 mod keys;
 mod lease;
+mod metadata;
 mod mover;
 mod open;
 mod point;
@@ -41,6 +45,7 @@ mod restore;
 mod run;
 mod session;
 mod sr;
+mod streamed;
 mod tag;
 mod undo;
 mod verify;

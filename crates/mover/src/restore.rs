@@ -38,7 +38,12 @@ pub(crate) struct RestoreSpec {
 pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResult, Stop> {
     cx.step("open");
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
-    cx.info(format!("point of VM {} ({}), taken at {}", point.file.vm.name, point.file.vm.id, point.file.taken_at));
+    cx.info(format!(
+        "point of VM {} ({}), taken at {}",
+        point.file.source().name,
+        point.file.source().id,
+        point.file.taken_at
+    ));
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let done = with_pool(cx, spec, &point, &session).await;
     session.close().await;

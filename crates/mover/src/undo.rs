@@ -12,7 +12,7 @@ use xenkeep_api::Problem;
 
 use crate::{
     context::{JobContext, Stop},
-    journal::{Made, SnapshotMade},
+    journal::{Made, SnapshotMade, TaskMade},
     session::Session,
 };
 
@@ -40,6 +40,18 @@ pub(crate) async fn snapshot(
         cx.journal.clear(entry).await?;
     }
     Ok(undone)
+}
+
+/// Ends and removes the tasks of a job. Clears `entry` when nothing is left.
+pub(crate) async fn tasks(
+    cx: &JobContext,
+    session: &Session,
+    made: &TaskMade,
+    entry: Uuid,
+) -> Result<Vec<String>, Stop> {
+    within_limit(session, tasks::sweep(session, made.job, &[])).await?;
+    cx.journal.clear(entry).await?;
+    Ok(Vec::new())
 }
 
 /// Writes what undoing has found out, so that it survives our death.
