@@ -7,6 +7,7 @@
 
 mod error;
 mod events;
+mod sources;
 mod stores;
 mod tls;
 mod upkeep;

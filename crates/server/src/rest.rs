@@ -11,7 +11,9 @@ mod datastores;
 mod events;
 mod exports;
 mod extract;
+mod hosts;
 mod jobs;
+mod metadata;
 mod openapi;
 mod points;
 mod problem;
@@ -81,6 +83,10 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(upkeep::verify))
         .routes(routes!(upkeep::copy))
         .routes(routes!(backups::start))
+        .routes(routes!(metadata::back_up))
+        .routes(routes!(metadata::restore))
+        .routes(routes!(hosts::back_up))
+        .routes(routes!(hosts::restore))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))
         .routes(routes!(jobs::list))
