@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, restores, server, vms};
+use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, server, sources, vms};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),
-    Restore(restores::Restore),
+    Restore(sources::Restore),
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
