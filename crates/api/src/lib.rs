@@ -50,7 +50,7 @@ pub use options::{
     parse_expert,
 };
 pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+    DatabaseSummary, LeftOutDisk, PointConsistency, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
@@ -62,7 +62,7 @@ pub use retention::{
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
 pub use tasks::{
-    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
+    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
     Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    CopySummary, DatastoreKey, Point, PointProtection, PoolSummary, PoolVm, PruneSummary, RescanSummary, RestoredVm,
+    CopySummary, DatastoreKey, Point, PointProtection, PoolSummary, PoolVm, PruneSummary, RescanSummary, RestoredVm, Selected,
     VerifySummary,
 };
 
@@ -42,10 +42,15 @@ pub enum JobResult {
         /// The restore point that was written.
         point: Point,
     },
+    /// Of `expand-selection`.
+    Selected {
+        /// What the source means today.
+        selected: Selected,
+    },
     /// Of `restore`.
     Vm {
         /// The VM that was made.
-        vm: RestoredVm,
+        vm: RestoredVm, Selected,
     },
     /// Of `export`.
     Export {

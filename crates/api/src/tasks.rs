@@ -249,6 +249,23 @@ pub struct Selected {
     pub hosts: Vec<SelectedHost>,
 }
 
+/// What is queued for each VM or host of a selection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackupOrder {
+    /// Where the points go.
+    pub datastore: DatastoreId,
+    /// The drive whose channels the jobs take.
+    pub drive: Option<u32>,
+    /// How the VMs are read.
+    pub backup_type: BackupType,
+    /// The rest of how.
+    pub options: BackupOptions,
+    /// What happens after a failure.
+    pub retry: RetryPolicy,
+    /// A job that takes longer is ended.
+    pub time_limit_minutes: Option<u32>,
+}
+
 /// Ask what a source means today.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

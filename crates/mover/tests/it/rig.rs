@@ -155,7 +155,18 @@ impl Rig {
     }
 
     pub(crate) fn backup_spec(&self, vm: &str) -> JobSpec {
-        JobSpec::Backup { client: self.client.id, vm: vm.into(), datastore: self.datastore.id, transport: None }
+        self.backup_with(vm, BackupOptions::default())
+    }
+
+    pub(crate) fn backup_with(&self, vm: &str, options: BackupOptions) -> JobSpec {
+        JobSpec::Backup {
+            client: self.client.id,
+            vm: vm.into(),
+            datastore: self.datastore.id,
+            transport: None,
+            backup_type: BackupType::Incremental,
+            options,
+        }
     }
 
     pub(crate) fn restore_spec(&self, point: &Point, placement: Placement) -> JobSpec {

@@ -111,6 +111,9 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         protection: None,
         damage: None,
         summary: None,
+        backup_type: None,
+        consistency: None,
+        left_out: Vec::new(),
     }
 }
 

@@ -31,7 +31,14 @@ pub(in crate::engine) fn ended(spec: JobSpec, state: JobState, open_journal: boo
 
 fn backup() -> JobSpec {
     let (client, datastore) = (ClientId::random(), DatastoreId::random());
-    JobSpec::Backup { client, vm: "web".to_owned(), datastore, transport: None }
+    JobSpec::Backup {
+        client,
+        vm: "web".to_owned(),
+        datastore,
+        transport: None,
+        backup_type: Default::default(),
+        options: Default::default(),
+    }
 }
 
 fn recover() -> JobSpec {
