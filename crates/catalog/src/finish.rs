@@ -26,8 +26,8 @@ pub struct Ended {
     pub retry: RetryPolicy,
     /// Something that it made outside is not undone.
     pub open_journal: bool,
-    /// If it was a good backup of a task that says how long points are kept: all of them.
-    pub kept: Option<Kept>,
+    /// If it was a good backup of a task that says how long points are kept: all of them, by what was backed up.
+    pub kept: Vec<Kept>,
 }
 
 /// The points among which a task's policy chooses.
@@ -180,9 +180,16 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
             Ok(())
         }
         (JobSpec::DatastoreKeys { .. }, Some(JobResult::Keys { .. })) => Ok(()),
-        (JobSpec::Backup { datastore, .. }, Some(JobResult::Point { point })) => {
+        (
+            JobSpec::Backup { datastore, .. } | JobSpec::BackupMetaData { datastore, .. },
+            Some(JobResult::Point { point }),
+        ) => {
             datastores::grown(tx, *datastore, point.stored_bytes).await?;
             insert_points(tx, job, std::slice::from_ref(point)).await
+        }
+        (JobSpec::BackupHost { datastore, .. }, Some(JobResult::Points { points })) => {
+            datastores::grown(tx, *datastore, points.iter().map(|point| point.stored_bytes).sum()).await?;
+            insert_points(tx, job, points).await
         }
         (JobSpec::ForgetPoints { datastore, points }, Some(JobResult::Forgotten { points: gone })) => {
             if gone.iter().any(|id| !points.contains(id)) {
@@ -211,6 +218,8 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
         (JobSpec::ListVms { .. }, Some(JobResult::Vms { .. }))
         | (JobSpec::ExpandSelection { .. }, Some(JobResult::Selected { .. }))
         | (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
+        | (JobSpec::RestoreMetaData { .. }, Some(JobResult::MetaDataRestored { .. }))
+        | (JobSpec::RestoreHost { .. }, Some(JobResult::HostRestored { .. }))
         | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),
         (_, None) if !report.state.is_good() => Ok(()),
         (_, None) => Err(contradiction("a good end without a result")),
@@ -219,17 +228,27 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
 }
 
 /// What the policy of a task chooses among after a good backup of it.
-async fn kept(tx: &mut Write, job: &Job) -> Result<Option<Kept>, Error> {
-    let (Some(task), Some(JobResult::Point { point }), true) = (job.origin.task, &job.result, job.state.is_good()) else {
-        return Ok(None);
+async fn kept(tx: &mut Write, job: &Job) -> Result<Vec<Kept>, Error> {
+    let new: &[Point] = match &job.result {
+        Some(JobResult::Point { point }) => std::slice::from_ref(point),
+        Some(JobResult::Points { points }) => points,
+        _ => return Ok(Vec::new()),
     };
-    let Some(task) = tasks::find(tx, &task.to_string()).await? else { return Ok(None) };
-    tasks::saw(tx, &task, point).await?;
-    let Some(policy) = task.retention else { return Ok(None) };
-    let points = points::of_source(tx, point).await?;
-    let in_use = jobs::points_in_use(tx, point.datastore).await?;
-    let datastore_name = datastores::name(tx, point.datastore).await?;
-    Ok(Some(Kept { policy, datastore_name, points, in_use }))
+    let Some(task) = job.origin.task.filter(|_| job.state.is_good()) else { return Ok(Vec::new()) };
+    let Some(task) = tasks::find(tx, &task.to_string()).await? else { return Ok(Vec::new()) };
+    let mut kept = Vec::new();
+    for point in new {
+        tasks::saw(tx, &task, point).await?;
+        if let Some(policy) = task.retention.clone() {
+            kept.push(Kept {
+                policy,
+                datastore_name: datastores::name(tx, point.datastore).await?,
+                points: points::of_source(tx, point).await?,
+                in_use: jobs::points_in_use(tx, point.datastore).await?,
+            });
+        }
+    }
+    Ok(kept)
 }
 
 async fn insert_points(tx: &mut Write, job: &Job, points: &[Point]) -> Result<(), Error> {
@@ -261,6 +280,6 @@ fn from_row(row: &Row) -> Result<Ended, Error> {
             wait_seconds: from_number("jobs.retry_wait_s", row.try_get("retry_wait_s")?)?,
         },
         open_journal: row.try_get("open")?,
-        kept: None,
+        kept: Vec::new(),
     })
 }

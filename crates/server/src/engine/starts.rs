@@ -13,7 +13,7 @@ use xenkeep_api::{
     BackupOrder, Job, JobResult, JobSpec, JobState, Origin, Problem, Run, RunCounts, RunId, Source, StartRequest, Started,
     Task,
 };
-use xenkeep_catalog::{Ended, NewJob};
+use xenkeep_catalog::{Ended, Kept, NewJob};
 
 use super::queue::VmKey;
 use super::retention::{Candidate, retain};
@@ -204,7 +204,16 @@ fn selected(ended: &Ended) -> Vec<NewJob> {
 /// Removes what the policy of the task does not keep now that there is a new point. A point that a job reads stays until
 /// the next time.
 fn removal(ended: &Ended, zone: &TimeZone, now: Timestamp) -> Option<NewJob> {
-    let kept = ended.kept.as_ref()?;
+    let points: Vec<String> = ended.kept.iter().flat_map(|kept| no_longer_kept(kept, zone, now)).collect();
+    let (datastore, name) = (ended.job.spec.datastore()?, &ended.kept.first()?.datastore_name);
+    (!points.is_empty()).then(|| NewJob {
+        origin: ended.job.origin.clone(),
+        priority: ended.job.priority,
+        ..NewJob::new(JobSpec::ForgetPoints { datastore, points }, name)
+    })
+}
+
+fn no_longer_kept(kept: &Kept, zone: &TimeZone, now: Timestamp) -> Vec<String> {
     let candidates: Vec<Candidate> = kept
         .points
         .iter()
@@ -216,14 +225,7 @@ fn removal(ended: &Ended, zone: &TimeZone, now: Timestamp) -> Option<NewJob> {
         .collect();
     let reasons = retain(&kept.policy, &candidates, zone, now);
     let gone = kept.points.iter().zip(reasons).filter(|(_, reasons)| reasons.is_empty()).map(|(point, _)| point);
-    let points: Vec<String> =
-        gone.map(|point| point.id.clone()).filter(|point| !kept.in_use.contains(point)).collect();
-    let datastore = ended.job.spec.datastore()?;
-    (!points.is_empty()).then(|| NewJob {
-        origin: ended.job.origin.clone(),
-        priority: ended.job.priority,
-        ..NewJob::new(JobSpec::ForgetPoints { datastore, points }, &kept.datastore_name)
-    })
+    gone.map(|point| point.id.clone()).filter(|point| !kept.in_use.contains(point)).collect()
 }
 
 fn switched_off(task: &Task) -> Problem {
