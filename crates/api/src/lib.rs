@@ -66,8 +66,8 @@ pub use retention::{
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
 pub use tasks::{
-    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
-    Source, StartRequest, Started, Task, TaskChange,
+    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection,
+    SelectionRequest, Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,

@@ -65,7 +65,7 @@ pub enum JobResult {
     /// Of `restore`.
     Vm {
         /// The VM that was made.
-        vm: RestoredVm, Selected,
+        vm: RestoredVm,
     },
     /// Of `export`.
     Export {

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement, PruneRequest,
-    Source, Transport, VerifyRequest,
+    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement,
+    PruneRequest, Source, Transport, VerifyRequest,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    BackupOptions, BackupType, ClientId, Job, JobState, PowerState, Problem, RetentionPolicy, RetryPolicy, RunId,
-    TaskId,
+    BackupOptions, BackupType, ClientId, DatastoreId, Job, JobState, PowerState, Problem, RetentionPolicy, RetryPolicy,
+    RunId, TaskId,
 };
 
 /// What is backed up, and how: one client, one source.

@@ -18,10 +18,8 @@ macro_rules! columns {
 
 const SELECT_ALL: &str = concat!(columns!(), "ORDER BY tasks.name");
 const SELECT_ONE: &str = concat!(columns!(), "WHERE tasks.name = $1 OR tasks.id = $2");
-const SELECT_GROUP: &str = concat!(
-    columns!(),
-    "JOIN group_tasks ON group_tasks.task_id = tasks.id WHERE group_name = $1 ORDER BY tasks.name"
-);
+const SELECT_GROUP: &str =
+    concat!(columns!(), "JOIN group_tasks ON group_tasks.task_id = tasks.id WHERE group_name = $1 ORDER BY tasks.name");
 
 impl Catalog {
     /// Adds a task.

@@ -4,7 +4,8 @@ use reqwest::Method;
 
 use super::{ApiClient, Error};
 use crate::{
-    Group, GroupChange, NewGroup, NewTask, Run, RunId, Selected, SelectionRequest, StartRequest, Started, Task, TaskChange,
+    Group, GroupChange, NewGroup, NewTask, Run, RunId, Selected, SelectionRequest, StartRequest, Started, Task,
+    TaskChange,
 };
 
 impl ApiClient {

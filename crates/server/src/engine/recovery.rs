@@ -9,6 +9,7 @@ use xenkeep_catalog::{Ended, NewJob};
 
 use super::Engine;
 use super::retries::{another_try, next_try};
+use super::starts::next_of_task;
 use crate::{Error, Limits};
 
 /// Recoveries of one job in a row; then the administrator must look (or the next start of the server tries again).
@@ -27,7 +28,9 @@ impl Engine {
     pub(super) async fn recover_at_start(&self, mover: &str) -> Result<(), Error> {
         let (now, catalog, limits) = (self.0.clock.now(), &self.0.catalog, &self.0.limits);
         catalog.discard_unready().await?;
-        for job in catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await? {
+        for job in
+            catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?
+        {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
         for root in catalog.unrecovered_jobs().await? {
@@ -40,7 +43,8 @@ impl Engine {
     /// Interrupts the jobs whose movers have been silent for too long.
     pub(super) async fn interrupt_silent(&self) -> Result<(), Error> {
         let (now, limits) = (self.0.clock.now(), &self.0.limits);
-        let silent = self.0.catalog.interrupt_expired(now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?;
+        let silent =
+            self.0.catalog.interrupt_expired(now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?;
         for job in silent {
             tracing::warn!(%job, "interrupted: its mover has been silent for too long");
             self.changed(job);
@@ -96,10 +100,7 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
 /// Half of it done is known to nobody but the datastore, and doing it again does the rest: it is simply queued again. A
 /// prune and a verification need not be: what they have done is in order, and the next one goes on.
 pub(super) fn goes_on(kind: JobKind) -> bool {
-    matches!(
-        kind,
-        JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints | JobKind::ExpandSelection
-    )
+    matches!(kind, JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints | JobKind::ExpandSelection)
 }
 
 /// Doubles with each attempt.

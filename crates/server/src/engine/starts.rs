@@ -10,14 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use xenkeep_api::{
-    BackupOrder, Job, JobResult, JobSpec, JobState, Origin, Problem, Run, RunCounts, RunId, Source, StartRequest, Started,
-    Task,
+    BackupOrder, Job, JobResult, JobSpec, JobState, Origin, Problem, Run, RunCounts, RunId, Source, StartRequest,
+    Started, Task,
 };
 use xenkeep_catalog::{Ended, Kept, NewJob};
 
+use super::Engine;
 use super::queue::VmKey;
 use super::retention::{Candidate, retain};
-use super::Engine;
 use crate::Error;
 
 /// A start that has been worked out, and not begun.

@@ -1,8 +1,8 @@
 //! Tasks: made once what they name has been found on the pool, changed, removed; what a selection takes today.
 
 use xenkeep_api::{
-    BackupOptions, Client, Hook, JobResult, JobSpec, NewTask, Problem, RetentionPolicy, Selected, Selection, Source, Task,
-    TaskChange, TaskId, Transport, parse_expert,
+    BackupOptions, Client, Hook, JobResult, JobSpec, NewTask, Problem, RetentionPolicy, Selected, Selection, Source,
+    Task, TaskChange, TaskId, Transport, parse_expert,
 };
 
 use super::{Engine, names};
@@ -229,14 +229,16 @@ fn check_hook(hook: &Hook) -> Result<(), Error> {
         && !name.starts_with('.')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
     if !fits {
-        let problem = Problem::new("task.bad_command", "a command before or after a backup is named by its file name alone");
+        let problem =
+            Problem::new("task.bad_command", "a command before or after a backup is named by its file name alone");
         return Err(Error::Invalid(
             problem.hint("put it into the mover's hooks directory (--hooks-dir); letters, digits, '.', '_', '-'"),
         ));
     }
     in_range("arguments of a command", u32::try_from(hook.arguments.len()).unwrap_or(u32::MAX), 0, MAX_LISTED as u32)?;
     if hook.arguments.iter().any(|argument| argument.len() > 4096 || argument.contains('\0')) {
-        let problem = Problem::new("task.bad_command", "an argument of a command has at most 4096 bytes, none of them zero");
+        let problem =
+            Problem::new("task.bad_command", "an argument of a command has at most 4096 bytes, none of them zero");
         return Err(Error::Invalid(problem));
     }
     in_range("seconds for a command", hook.time_limit_seconds, 1, MAX_WAIT_SECONDS)
