@@ -26,7 +26,14 @@ pub(in crate::engine) fn ended(spec: JobSpec, state: JobState, open_journal: boo
         retry_of: None,
         time_limit_seconds: None,
     };
-    Ended { job, vm_key: Some("name:web".to_owned()), attempt: 0, retry: RetryPolicy::default(), open_journal }
+    Ended {
+        job,
+        vm_key: Some("name:web".to_owned()),
+        attempt: 0,
+        retry: RetryPolicy::default(),
+        open_journal,
+        kept: Vec::new(),
+    }
 }
 
 fn backup() -> JobSpec {
