@@ -17,11 +17,13 @@ mod clients;
 mod datastores;
 mod drives;
 mod groups;
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod metadata;
 mod options;
 mod points;
 mod problem;
@@ -42,15 +44,17 @@ pub use datastores::{
 };
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
+pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
 };
 pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+    LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
@@ -62,8 +66,8 @@ pub use retention::{
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
 pub use tasks::{
-    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
-    Source, StartRequest, Started, Task, TaskChange,
+    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection,
+    SelectionRequest, Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,

@@ -37,12 +37,20 @@ impl Class {
             JobKind::Recover => Self::Recovery,
             JobKind::CheckClient
             | JobKind::ListVms
+            | JobKind::ExpandSelection
             | JobKind::CreateDatastore
             | JobKind::AttachDatastore
             | JobKind::DatastoreKeys
             | JobKind::ForgetPoints
             | JobKind::ProtectPoint => Self::Short,
-            JobKind::Backup | JobKind::Restore | JobKind::Export | JobKind::CopyPoints => Self::Data,
+            JobKind::Backup
+            | JobKind::BackupMetaData
+            | JobKind::BackupHost
+            | JobKind::RestoreMetaData
+            | JobKind::RestoreHost
+            | JobKind::Restore
+            | JobKind::Export
+            | JobKind::CopyPoints => Self::Data,
             JobKind::PruneDatastore | JobKind::VerifyDatastore | JobKind::RescanDatastore => Self::Upkeep,
         }
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
-    CopySummary, JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PointProtection,
-    PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary, RestoredVm, VerifySummary,
+    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Point, PointDisk,
+    PointKind, PointProtection, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary,
+    RestoredVm, Selected, SelectedHost, SelectedVm, Source, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -73,6 +74,23 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
         JobSpec::DatastoreKeys { .. } => JobResult::Keys { keys: Vec::new() },
         JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
+        JobSpec::ExpandSelection { source, .. } => JobResult::Selected { selected: selected(source) },
+        JobSpec::BackupMetaData { .. } => {
+            JobResult::Point { point: Point { kind: PointKind::MetaData, disks: Vec::new(), ..point(job, "lab pool") } }
+        }
+        JobSpec::BackupHost { host, .. } => JobResult::Points {
+            points: vec![Point {
+                kind: PointKind::Host,
+                disks: Vec::new(),
+                ..point(job, host.as_deref().unwrap_or("host1"))
+            }],
+        },
+        JobSpec::RestoreMetaData { dry_run, .. } => JobResult::MetaDataRestored {
+            restored: MetaDataRestored { dry_run: *dry_run, master: "host1".to_owned(), steps: Vec::new() },
+        },
+        JobSpec::RestoreHost { host, .. } => JobResult::HostRestored {
+            restored: HostRestored { uuid: String::new(), name: host.clone(), steps: Vec::new() },
+        },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
         JobSpec::ForgetPoints { points, .. } => JobResult::Forgotten { points: points.clone() },
@@ -89,6 +107,25 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::CopyPoints { .. } => JobResult::Copied { copy: CopySummary::default() },
         JobSpec::Recover { .. } => JobResult::Recovered { undone: Vec::new(), points: Vec::new() },
     }
+}
+
+/// A pool with the VMs `web`, `db` and twice `twin`, and one host.
+pub(crate) fn selected(source: &Source) -> Selected {
+    let vm = |name: &str, number: u32| SelectedVm {
+        uuid: format!("0f1e2d3c-0000-4000-8000-{number:012x}"),
+        name: name.to_owned(),
+        power_state: PowerState::Running,
+        tags: Vec::new(),
+    };
+    let all = [vm("db", 11), vm("twin", 12), vm("twin", 13), vm("web", 10)];
+    let meant = |found: &SelectedVm| match source {
+        Source::Vm { vm, .. } => *vm == found.name || *vm == found.uuid,
+        Source::Selection(_) => found.name != "twin",
+        _ => false,
+    };
+    let host = SelectedHost { uuid: "host-uuid".to_owned(), name: "host1".to_owned() };
+    let hosts = if matches!(source, Source::HostBackup { .. }) { vec![host] } else { Vec::new() };
+    Selected { vms: all.into_iter().filter(meant).collect(), hosts }
 }
 
 /// The point of a backup; its id says which job made it.
@@ -111,6 +148,9 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         protection: None,
         damage: None,
         summary: None,
+        backup_type: None,
+        consistency: None,
+        left_out: Vec::new(),
     }
 }
 

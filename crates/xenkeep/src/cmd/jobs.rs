@@ -106,6 +106,7 @@ enum KindArg {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    ExpandSelection,
     Restore,
     Export,
     ForgetPoints,
@@ -126,6 +127,7 @@ impl From<KindArg> for JobKind {
             KindArg::RescanDatastore => Self::RescanDatastore,
             KindArg::DatastoreKeys => Self::DatastoreKeys,
             KindArg::Backup => Self::Backup,
+            KindArg::ExpandSelection => Self::ExpandSelection,
             KindArg::Restore => Self::Restore,
             KindArg::Export => Self::Export,
             KindArg::ForgetPoints => Self::ForgetPoints,
@@ -363,6 +365,7 @@ fn shown(job: &Job) -> String {
 fn result(result: &JobResult) -> String {
     match result {
         JobResult::Pool { pool } => format!("pool {} ({})", pool.uuid, pool.product),
+        JobResult::Selected { selected } => format!("{} VMs", selected.vms.len()),
         JobResult::Vms { vms } => format!("{} VMs", vms.len()),
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
         JobResult::Rescanned { rescan } => {
@@ -370,6 +373,18 @@ fn result(result: &JobResult) -> String {
         }
         JobResult::Keys { keys } => format!("{} keys", keys.len()),
         JobResult::Point { point } => format!("point {}", point.id),
+        JobResult::Points { points } => {
+            let points: Vec<String> =
+                points.iter().map(|point| format!("{} ({})", point.id, point.source_name)).collect();
+            format!("points {}", points.join(", "))
+        }
+        JobResult::MetaDataRestored { restored } if restored.dry_run => "the pool would take the database".to_owned(),
+        JobResult::MetaDataRestored { restored } => {
+            format!("the pool has taken the database; {} restarts", restored.master)
+        }
+        JobResult::HostRestored { restored } => {
+            format!("the backup lies on the backup partition of {} ({})", restored.name, restored.uuid)
+        }
         JobResult::Vm { vm } => format!("VM {} ({})", vm.name, vm.uuid),
         JobResult::Export { bytes, sha256 } => format!("{bytes} bytes, SHA-256 {sha256}"),
         JobResult::Forgotten { points } => format!("{} points removed", points.len()),
