@@ -9,6 +9,7 @@ mod error;
 mod events;
 mod sources;
 mod stores;
+mod tasks;
 mod tls;
 mod upkeep;
 

@@ -2,11 +2,11 @@
 
 use clap::{ArgGroup, Args};
 use xenkeep_api::{
-    BackupRequest, HostBackupRequest, Job, JobResult, MetaDataBackupRequest, Point, PointKind,
-    http::{self, ApiClient},
+    BackupRequest, BackupType, HostBackupRequest, Job, JobResult, MetaDataBackupRequest, Point, PointKind,
+    http::ApiClient,
 };
 
-use super::{Context, clients::TransportArg, jobs};
+use super::{Context, jobs, options::OptionFlags};
 use crate::{
     Exit,
     follow::OnInterrupt,
@@ -42,9 +42,11 @@ pub(crate) struct Backup {
     /// Name or id of the datastore.
     #[arg(long, value_name = "NAME")]
     datastore: String,
-    /// How the data travels this time, if not as the client says.
-    #[arg(long, value_name = "TRANSPORT")]
-    transport: Option<TransportArg>,
+    /// How it is read: copy, full or incremental (also FULL, DIFF, INC, COPY).
+    #[arg(long = "type", value_name = "TYPE")]
+    backup_type: Option<BackupType>,
+    #[command(flatten)]
+    options: OptionFlags,
     /// Queue it and don't wait.
     #[arg(long)]
     detach: bool,
@@ -63,16 +65,26 @@ impl Backup {
 }
 
 impl Backup {
-    async fn start(self, api: &ApiClient) -> Result<Job, http::Error> {
-        let (client, datastore, transport) = (self.client, self.datastore, self.transport.map(Into::into));
-        match (self.vm, self.host_backup) {
-            (Some(vm), _) => api.back_up(&BackupRequest { client, vm, datastore, transport }).await,
+    async fn start(self, api: &ApiClient) -> anyhow::Result<Job> {
+        let (client, datastore) = (self.client, self.datastore);
+        let options = self.options.apply(Default::default())?;
+        let job = match (self.vm, self.host_backup) {
+            (Some(vm), _) => {
+                let backup_type = self.backup_type.unwrap_or_default();
+                let request = BackupRequest { client, vm, datastore, transport: None, backup_type, options };
+                api.back_up(&request).await?
+            }
             (None, Some(host)) => {
                 let host = (!host.is_empty()).then_some(host);
-                api.back_up_hosts(&HostBackupRequest { client, host, datastore, transport }).await
+                let request = HostBackupRequest { client, host, datastore, transport: options.transport };
+                api.back_up_hosts(&request).await?
             }
-            (None, None) => api.back_up_meta_data(&MetaDataBackupRequest { client, datastore, transport }).await,
-        }
+            (None, None) => {
+                let request = MetaDataBackupRequest { client, datastore, transport: options.transport };
+                api.back_up_meta_data(&request).await?
+            }
+        };
+        Ok(job)
     }
 }
 
@@ -97,6 +109,7 @@ pub(super) fn summary(job: &Job) -> Option<String> {
         ("  read", units::size(progress.moved_bytes)),
         ("  new", units::size(point.new_bytes)),
         ("  stored", format!("{}{ratio}", units::size(point.stored_bytes))),
+        ("  left out", left_out(point)),
         ("  point", point.id.clone()),
     ]);
     Some(text)
@@ -114,6 +127,14 @@ fn streamed(point: &Point) -> String {
         ("  point", point.id.clone()),
     ]);
     text
+}
+
+/// `disk 1 (swap [NOBAK]): [NOBAK]`.
+pub(super) fn left_out(point: &Point) -> String {
+    let disks = point.left_out.iter();
+    let texts =
+        disks.map(|disk| format!("disk {} ({}): {}", disk.position, one_line(&disk.name), one_line(&disk.reason)));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn count(point: &Point) -> String {
