@@ -38,7 +38,7 @@ pub use datastores::{
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use points::{
     DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
