@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, restores, server, vms};
+use crate::cmd::{backups, clients, completion, datastores, drives, exports, jobs, points, restores, server, vms};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Drive(drives::Drives),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),

@@ -33,7 +33,8 @@ impl Engine {
     /// Makes a drive.
     pub async fn create_drive(&self, new: NewDrive) -> Result<DriveState, Error> {
         if new.number == 0 || i32::try_from(new.number).is_err() {
-            let problem = Problem::new("drive.bad_number", "the number of a drive is 1 or more, and below two thousand million");
+            let problem =
+                Problem::new("drive.bad_number", "the number of a drive is 1 or more, and below two thousand million");
             return Err(Error::Invalid(problem));
         }
         check_channels(new.channels)?;

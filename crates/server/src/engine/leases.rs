@@ -5,8 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use xenkeep_api::{
-    Directive, JobId, JobReport, JobSpec, JobState, JournalEntry, LeasedJob, LogLine, Places, Problem,
-    Progress,
+    Directive, JobId, JobReport, JobSpec, JobState, JournalEntry, LeasedJob, LogLine, Places, Problem, Progress,
 };
 use xenkeep_catalog::{Claimed, Error as CatalogError};
 
