@@ -16,11 +16,15 @@
 mod clients;
 mod datastores;
 mod drives;
+mod groups;
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod metadata;
+mod options;
 mod points;
 mod problem;
 mod restores;
@@ -28,20 +32,28 @@ mod result;
 mod retention;
 mod secret;
 mod spec;
+mod tasks;
 mod upkeep;
 
-pub use clients::{Client, ClientLimits, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use clients::{
+    Client, ClientLimits, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport,
+};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
+pub use groups::{Group, GroupChange, NewGroup};
+pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
-pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
+pub use options::{
+    BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
+    parse_expert,
 };
+pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use result::JobResult;
@@ -51,6 +63,10 @@ pub use retention::{
 };
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
+pub use tasks::{
+    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
+    Source, StartRequest, Started, Task, TaskChange,
+};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,
