@@ -9,6 +9,7 @@ mod drives;
 mod error;
 mod events;
 mod stores;
+mod tasks;
 mod tls;
 mod upkeep;
 

@@ -17,6 +17,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (2, "stores", include_str!("../migrations/0002_stores.sql")),
     (3, "upkeep", include_str!("../migrations/0003_upkeep.sql")),
     (4, "queue", include_str!("../migrations/0004_queue.sql")),
+    (5, "tasks", include_str!("../migrations/0005_tasks.sql")),
     (8, "sources", include_str!("../migrations/0008_sources.sql")),
 ];
 

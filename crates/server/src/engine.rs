@@ -19,6 +19,7 @@ mod content;
 mod datastores;
 mod drives;
 mod forget;
+mod groups;
 mod jobs;
 mod leases;
 mod names;
@@ -28,7 +29,9 @@ mod recovery;
 mod requests;
 mod retention;
 mod retries;
+mod starts;
 mod stores;
+mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -44,6 +47,7 @@ use xenkeep_catalog::Catalog;
 pub use self::clock::{Clock, SystemClock};
 use self::content::Contents;
 pub use self::content::{ContentReader, ContentSender};
+pub use self::starts::Prepared;
 use crate::{Error, Limits};
 
 /// How many changes a slow follower of jobs may lag behind before it has to look again.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, drives, exports, jobs, points, restores, server, vms};
+use crate::cmd::{
+    backups, clients, completion, datastores, drives, exports, groups, jobs, points, restores, server, tasks, vms,
+};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -77,6 +79,10 @@ pub(crate) enum Command {
     Datastore(datastores::Datastores),
     #[command(subcommand)]
     Drive(drives::Drives),
+    #[command(subcommand)]
+    Task(tasks::Tasks),
+    #[command(subcommand)]
+    Group(groups::Groups),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),

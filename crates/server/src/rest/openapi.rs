@@ -22,6 +22,7 @@ use utoipa::{Modify, OpenApi};
         (name = "drives", description = "Numbered ways into a datastore, each with so many channels"),
         (name = "jobs", description = "Runs of one thing"),
         (name = "points", description = "What can be restored"),
+        (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),
         (name = "service", description = "The server itself"),
     )
 )]
