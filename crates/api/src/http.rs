@@ -7,6 +7,8 @@
 
 mod error;
 mod events;
+mod reports;
+mod schedules;
 mod stores;
 mod tls;
 mod upkeep;

@@ -40,7 +40,10 @@ mod key;
 mod log;
 mod names;
 mod points;
+mod reports;
+mod schedules;
 mod sealing;
+mod summaries;
 mod tokens;
 mod words;
 
@@ -50,4 +53,7 @@ pub use error::Error;
 pub use finish::{Ended, FollowUps};
 pub use jobs::{JobFilter, NewJob};
 pub use points::PointQuery;
+pub use reports::{Delivery, DestinationKind, NewReport};
+pub use schedules::{DueSchedule, NewStart, PendingStart};
 pub use sealing::Sealer;
+pub use summaries::LastBackup;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, restores, server, vms};
+use crate::cmd::{
+    backups, clients, completion, datastores, exports, jobs, points, reports, restores, schedules, server, vms,
+};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -82,6 +84,10 @@ pub(crate) enum Command {
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
+    #[command(subcommand)]
+    Schedule(schedules::Schedules),
+    #[command(subcommand)]
+    Report(reports::Reports),
     Completion(completion::Completion),
 }
 

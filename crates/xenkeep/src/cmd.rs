@@ -9,7 +9,9 @@ pub(crate) mod forget;
 pub(crate) mod jobs;
 pub(crate) mod places;
 pub(crate) mod points;
+pub(crate) mod reports;
 pub(crate) mod restores;
+pub(crate) mod schedules;
 pub(crate) mod server;
 pub(crate) mod stores;
 pub(crate) mod upkeep;
@@ -52,6 +54,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Schedule(schedules) => schedules.run(&context).await,
+        Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),
     }
 }
