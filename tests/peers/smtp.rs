@@ -31,8 +31,7 @@ pub(crate) struct Smtp {
 
 /// Says its port, then each mail that it takes: a line of JSON.
 const SERVE: &str = r#"
-import asyncio, json, ssl, sys
-from aiosmtpd.controller import Controller
+import asyncio, email, email.policy, json, ssl, sys
 from aiosmtpd.smtp import SMTP, AuthResult
 wish = json.loads(sys.argv[1])
 class Handler:
@@ -41,7 +40,10 @@ class Handler:
         if self.refuses > 0:
             self.refuses -= 1
             return "451 not now"
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        bodies = {kind: mail.get_body((kind,)).get_content() for kind in ("plain", "html")}
         print(json.dumps({
+            **bodies, "subject": mail["subject"],
             "from": envelope.mail_from, "to": envelope.rcpt_tos, "tls": session.ssl is not None,
             "login": session.authenticated, "data": envelope.content.decode("utf-8", "replace"),
         }), flush=True)
@@ -56,15 +58,12 @@ if wish["certificate"]:
     options.update(tls_context=context, require_starttls=True)
 if wish["user"]:
     options.update(authenticator=login, auth_required=True, auth_require_tls=bool(wish["certificate"]))
-class OnAnyPort(Controller):
-    def factory(self):
-        return SMTP(self.handler, hostname="localhost", **options)
-    def _trigger_server(self):
-        pass
-controller = OnAnyPort(Handler(), hostname="127.0.0.1", port=0)
-controller.start()
-print(controller.server.sockets[0].getsockname()[1], flush=True)
-sys.stdin.read()
+loop = asyncio.new_event_loop()
+handler = Handler()
+serve = loop.create_server(lambda: SMTP(handler, hostname="localhost", loop=loop, **options), "127.0.0.1", 0)
+server = loop.run_until_complete(serve)
+print(server.sockets[0].getsockname()[1], flush=True)
+loop.run_until_complete(loop.run_in_executor(None, sys.stdin.read))
 "#;
 
 impl Smtp {

@@ -66,6 +66,8 @@ struct Inner {
     work: Notify,
     /// Rung when a report may be due.
     post: Notify,
+    /// Held by whoever delivers reports: one after the other.
+    delivering: tokio::sync::Mutex<()>,
     /// Which job has changed.
     changes: broadcast::Sender<JobId>,
     contents: Contents,
@@ -90,6 +92,7 @@ impl Engine {
             time_zone,
             work: Notify::new(),
             post: Notify::new(),
+            delivering: tokio::sync::Mutex::default(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),
             tasks: TaskTracker::new(),

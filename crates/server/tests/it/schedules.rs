@@ -16,6 +16,7 @@ use crate::mover;
 /// The engine's own loop stays out of the way: these tests ring themselves.
 fn silent(config: &mut ServerConfig) {
     config.limits.tick = Duration::from_secs(3600);
+    config.limits.lease_wait = Duration::from_millis(20);
 }
 
 async fn furnished() -> Rig {

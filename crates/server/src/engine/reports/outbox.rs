@@ -20,6 +20,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(24 * 90);
 impl Engine {
     /// Sends what is due. The engine's own loop calls it; whoever calls it besides does no harm.
     pub async fn deliver_due(&self) -> Result<(), Error> {
+        let _one_by_one = self.0.delivering.lock().await;
         loop {
             let now = self.0.clock.now();
             let until = now.saturating_add(TAKEN).unwrap_or(now);
