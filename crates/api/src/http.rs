@@ -10,6 +10,7 @@ mod events;
 mod reports;
 mod schedules;
 mod stores;
+mod tasks;
 mod tls;
 mod upkeep;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, exports, jobs, points, reports, restores, schedules, server, vms,
+    backups, clients, completion, datastores, exports, groups, jobs, points, reports, restores, schedules, server,
+    tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -77,6 +78,10 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Task(tasks::Tasks),
+    #[command(subcommand)]
+    Group(groups::Groups),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),

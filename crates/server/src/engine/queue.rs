@@ -37,6 +37,7 @@ impl Class {
             JobKind::Recover => Self::Recovery,
             JobKind::CheckClient
             | JobKind::ListVms
+            | JobKind::ExpandSelection
             | JobKind::CreateDatastore
             | JobKind::AttachDatastore
             | JobKind::DatastoreKeys

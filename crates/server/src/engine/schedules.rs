@@ -133,9 +133,11 @@ impl Engine {
             let problem = Problem::new("schedule.never", format!("\"{}\" never comes", settings.when));
             return Err(Error::Invalid(problem.hint("look at the day of the month and the month")));
         }
-        // What can't be started now would fail each time.
-        self.start_jobs(&settings, &settings.targets, "", None).await?;
-        self.start_jobs(&settings, &settings.follow_up, "", None).await?;
+        // What can't be started now would fail each time. One that is switched off may wait for better days.
+        if settings.enabled {
+            self.start_jobs(&settings, &settings.targets, "", None).await?;
+            self.start_jobs(&settings, &settings.follow_up, "", None).await?;
+        }
         Ok((settings, calendar))
     }
 

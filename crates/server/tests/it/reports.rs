@@ -174,7 +174,8 @@ async fn an_ended_job_is_told_of_once() {
     let mail = smtp.mail();
     assert_eq!(mail["to"], json!(["it@example.org", "boss@example.org"]));
     assert_eq!(mail["subject"], "[xenkeep] db: fehlgeschlagen");
-    assert!(text.contains("SR <fast> on lab is full") && text.contains("SR &lt;fast&gt; on lab is full"), "{text}");
+    assert!(mail["plain"].as_str().unwrap().contains("SR <fast> on lab is full"), "{mail}");
+    assert!(mail["html"].as_str().unwrap().contains("SR &lt;fast&gt; on lab is full"), "{mail}");
     assert!(smtp.is_empty());
     assert_eq!(rig.deliveries().await.len(), 1);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Time;
 use jiff::{SignedDuration, Timestamp};
 use xenkeep_api::{
-    ClientId, DailySummary, JobState, OverdueVm, PointKind, Problem, Report, ReportKind, SummaryFindings,
+    ClientId, DailySummary, JobState, OverdueVm, PointKind, Problem, Report, ReportKind, Source, SummaryFindings,
 };
 use xenkeep_catalog::PointQuery;
 
@@ -150,13 +150,25 @@ impl Engine {
                 vms.push(OverdueVm { client: client.clone(), vm: job.subject.clone(), last_point: None });
             }
         }
+        // Named by a task, and never backed up.
+        for task in self.0.catalog.tasks().await?.into_iter().filter(|task| task.enabled) {
+            if let Source::Vm { vm, uuid } = task.source
+                && !by_uuid.iter().any(|((client, known), (_, name, _))| {
+                    *client == task.client && uuid.as_ref().map_or(*name == vm, |uuid| uuid == known)
+                })
+            {
+                vms.push(OverdueVm { client: task.client_name, vm, last_point: None });
+            }
+        }
         vms.sort_by(|a, b| (&a.client, &a.vm).cmp(&(&b.client, &b.vm)));
         vms.dedup();
         Ok(vms)
     }
 
     async fn tasks_that_never_ran(&self) -> Result<Vec<String>, Error> {
-        Ok(Vec::new())
+        let ran = self.0.catalog.tasks_that_ran().await?;
+        let tasks = self.0.catalog.tasks().await?.into_iter();
+        Ok(tasks.filter(|task| task.enabled && !ran.contains(&task.id)).map(|task| task.name).collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a schedule starts, as jobs.
 
 use jiff::Timestamp;
-use xenkeep_api::{JobSpec, Origin, Problem, PruneRequest, RunId, ScheduleSettings, Target};
+use xenkeep_api::{JobSpec, Origin, PruneRequest, RunId, ScheduleSettings, StartRequest, Target};
 use xenkeep_catalog::NewJob;
 
 use super::super::Engine;
@@ -36,8 +36,8 @@ impl Engine {
             ..NewJob::new(spec, subject)
         };
         match target {
-            Target::Task { name } => Err(not_yet("task", name)),
-            Target::Group { name } => Err(not_yet("group", name)),
+            Target::Task { name } => Ok(self.prepare_task(name, &request(settings), origin.clone()).await?.jobs),
+            Target::Group { name } => Ok(self.prepare_group(name, &request(settings), origin.clone()).await?.jobs),
             Target::Prune { datastore } => {
                 let datastore = self.datastore(datastore).await?;
                 let spec = JobSpec::PruneDatastore { datastore: datastore.id, request: PruneRequest::default() };
@@ -53,8 +53,9 @@ impl Engine {
     }
 }
 
-fn not_yet(noun: &str, name: &str) -> Error {
-    Error::NotFound(Problem::new(format!("{noun}.not_found"), format!("there is no {noun} {name}")).about(name))
+/// What the schedule says otherwise than the tasks.
+fn request(settings: &ScheduleSettings) -> StartRequest {
+    StartRequest { drive: settings.drive, backup_type: settings.backup_type, priority: settings.priority }
 }
 
 /// Jobs that nobody has queued yet are known to nobody else.
