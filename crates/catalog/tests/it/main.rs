@@ -10,6 +10,7 @@ mod jobs;
 mod journal;
 mod opening;
 mod points;
+mod schedules;
 mod secrets;
 mod tokens;
 mod upkeep;
