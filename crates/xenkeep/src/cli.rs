@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, exports, groups, jobs, points, reports, restores, schedules, server,
-    tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, points, reports, restores, schedules,
+    server, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Drive(drives::Drives),
     #[command(subcommand)]
     Task(tasks::Tasks),
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use xenkeep_api::{
 };
 use xenkeep_catalog::{Catalog, DestinationKind, DueSchedule, Error, NewJob, NewReport, NewStart};
 
-use crate::fixture::{at, catalog};
+use super::fixture::{at, catalog};
 
 fn settings() -> ScheduleSettings {
     let settings = serde_json::json!({"when": "0 22 * * *", "targets": [{"kind": "prune", "datastore": "store"}]});

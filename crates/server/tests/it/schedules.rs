@@ -320,3 +320,32 @@ async fn a_schedule_that_makes_no_sense_is_refused() {
     refused(rig.send(Method::GET, "/schedules/y").await, StatusCode::NOT_FOUND, "schedule.not_found").await;
     assert_eq!(rig.upkeep("verify-datastore").await.iter().filter(|job| job.spec.kind() == JobKind::Backup).count(), 0);
 }
+
+#[tokio::test]
+async fn a_group_is_started_as_the_schedule_says() {
+    let rig = furnished().await;
+    let mover = mover::obliging(rig.engine());
+    let drive = rig.post("/drives", json!({"number": 13, "datastore": "store", "channels": 2})).await;
+    assert_eq!(drive.status(), StatusCode::CREATED, "{}", drive.text().await.unwrap());
+    let task = rig.post("/tasks", json!({"name": "all", "client": "lab", "source": {"kind": "meta-data"}})).await;
+    assert_eq!(task.status(), StatusCode::CREATED, "{}", task.text().await.unwrap());
+    let group = rig.post("/groups", json!({"name": "vms", "tasks": ["all"]})).await;
+    assert_eq!(group.status(), StatusCode::CREATED, "{}", group.text().await.unwrap());
+    mover.stop().await;
+    let mut with = settings("daily at 22:00");
+    with["targets"] = json!([{"kind": "group", "name": "vms"}]);
+    // Neither the task nor the schedule names a drive.
+    let body = json!({"name": "nightly", "settings": with});
+    let refusal = rig.post("/schedules", body).await;
+    assert!(refusal.status().is_client_error(), "{}", refusal.text().await.unwrap());
+    (with["drive"], with["priority"]) = (json!(13), json!(7));
+    rig.go_to("2027-01-10T12:00:00Z");
+    rig.schedule("nightly", with).await;
+    rig.go_to("2027-01-10T21:00:00Z");
+    rig.ring().await;
+    let start = rig.starts("nightly").await.remove(0);
+    let jobs: Vec<Job> = rig.get("/jobs").await;
+    let job = jobs.iter().find(|job| job.origin.run.is_some()).unwrap();
+    assert_eq!((job.origin.run, job.drive, job.priority), (start.run, Some(13), 7));
+    assert_eq!((job.origin.schedule.as_deref(), job.origin.group.as_deref()), (Some("nightly"), Some("vms")));
+}
