@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, drives, exports, groups, jobs, points, server, sources, tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, points, reports, schedules, server,
+    sources, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -90,6 +91,10 @@ pub(crate) enum Command {
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
+    #[command(subcommand)]
+    Schedule(schedules::Schedules),
+    #[command(subcommand)]
+    Report(reports::Reports),
     Completion(completion::Completion),
 }
 

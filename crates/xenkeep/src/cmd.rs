@@ -14,7 +14,9 @@ pub(crate) mod metadata;
 pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
+pub(crate) mod reports;
 pub(crate) mod restores;
+pub(crate) mod schedules;
 pub(crate) mod server;
 pub(crate) mod sources;
 pub(crate) mod starts;
@@ -63,6 +65,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Schedule(schedules) => schedules.run(&context).await,
+        Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),
     }
 }
