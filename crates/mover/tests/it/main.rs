@@ -10,6 +10,7 @@ mod looping;
 mod options;
 mod restore;
 mod rig;
+mod sources;
 mod stores;
 mod tap;
 mod upkeep;
