@@ -18,5 +18,6 @@ mod recovery;
 mod requests;
 mod retention;
 mod start;
+mod tasks;
 mod tls;
 mod upkeep;
