@@ -47,7 +47,7 @@ pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,

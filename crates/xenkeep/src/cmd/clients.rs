@@ -19,6 +19,7 @@ pub(crate) enum Clients {
     List(List),
     Show(Named),
     Check(Check),
+    Set(Set),
     Remove(Remove),
 }
 
@@ -67,6 +68,40 @@ pub(crate) struct Check {
     name: String,
 }
 
+/// Set how many jobs may work on a pool at once. What is not named stays.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// Name or id of the pool.
+    name: String,
+    /// Jobs on the whole pool; `default` is 3.
+    #[arg(long, value_name = "N")]
+    jobs: Option<Limit>,
+    /// Jobs with VMs of one host; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_host: Option<Limit>,
+    /// Jobs with disks on one SR; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_sr: Option<Limit>,
+}
+
+/// A limit, or the word that takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(Option<u32>);
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self(None)),
+            text => match text.parse() {
+                Ok(0) | Err(_) => Err("a number from 1, or `default`".to_owned()),
+                Ok(limit) => Ok(Self(Some(limit))),
+            },
+        }
+    }
+}
+
 /// Forget a pool. Its restore points stay.
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
@@ -100,9 +135,46 @@ impl Clients {
             Self::List(List {}) => list(context).await,
             Self::Show(Named { name }) => show(context, &name).await,
             Self::Check(Check { name }) => check(context, &name).await,
+            Self::Set(set) => set.run(context).await,
             Self::Remove(remove) => remove.run(context).await,
         }
     }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let api = context.api()?;
+        let client = api.client(&self.name).await?;
+        let mut limits = client.limits;
+        let changes = [
+            (&mut limits.jobs, self.jobs),
+            (&mut limits.jobs_per_host, self.jobs_per_host),
+            (&mut limits.jobs_per_sr, self.jobs_per_sr),
+        ];
+        for (limit, change) in changes {
+            if let Some(Limit(change)) = change {
+                *limit = change;
+            }
+        }
+        let client = api.set_client_limits(&self.name, &limits).await?;
+        context.console.result(&client, || format!("changed client {}: {}", client.name, limits_text(&client)))?;
+        Ok(Exit::Success)
+    }
+}
+
+/// How many jobs may work on a pool at once, in words.
+fn limits_text(client: &Client) -> String {
+    let limits = &client.limits;
+    let mut text = limits.jobs.map_or_else(
+        || "as many jobs at once as the server is set to".to_owned(),
+        |limit| format!("{limit} jobs at once"),
+    );
+    for (limit, place) in [(limits.jobs_per_host, "host"), (limits.jobs_per_sr, "SR")] {
+        if let Some(limit) = limit {
+            text += &format!(", {limit} on one {place}");
+        }
+    }
+    text
 }
 
 impl Add {

@@ -24,6 +24,7 @@ fn job(spec: JobSpec, state: JobState, result: Option<JobResult>) -> Job {
         drive: None,
         mover: None,
         waiting: None,
+        not_before: None,
         attempt: 0,
         retry_of: None,
         time_limit_seconds: None,
