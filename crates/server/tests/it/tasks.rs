@@ -85,14 +85,15 @@ async fn what_makes_no_sense_is_refused_and_said_why() {
         (with(json!({"retention": {}})), "retention.keeps_nothing"),
         (with(json!({"name": "a b"})), "task.bad_name"),
     ] {
-        refused(rig.post("/tasks", task.clone()).await, StatusCode::BAD_REQUEST, code).await;
+        refused(rig.post("/tasks", task.clone()).await, StatusCode::UNPROCESSABLE_ENTITY, code).await;
     }
     assert!(rig.get::<Vec<Task>>("/tasks").await.is_empty());
     mover.stop().await;
     // A client with a task stays; a start needs a drive, and a task that is on.
     create(&rig, of(vm("web"))).await;
     refused(rig.send(Method::DELETE, "/clients/lab").await, StatusCode::CONFLICT, "client.in_use").await;
-    let none = refused(rig.post("/tasks/t/start", json!({})).await, StatusCode::BAD_REQUEST, "task.no_drive").await;
+    let none =
+        refused(rig.post("/tasks/t/start", json!({})).await, StatusCode::UNPROCESSABLE_ENTITY, "task.no_drive").await;
     assert!(none.hint.unwrap().contains("13 (store)"));
     let off = rig.request(Method::PATCH, "/tasks/t").json(&json!({"enabled": false})).send().await.unwrap();
     assert!(!answer::<Task>(off, StatusCode::OK).await.enabled);
@@ -128,7 +129,7 @@ async fn a_group_starts_its_tasks_together_or_not_at_all() {
     assert_eq!(group.tasks, ["b", "off"]);
     let change = rig.request(Method::PATCH, "/groups/vms").json(&json!({"add": ["a"]})).send().await.unwrap();
     assert_eq!(answer::<Group>(change, StatusCode::OK).await.tasks, ["a", "b", "off"]);
-    refused(rig.post("/groups/vms/start", json!({})).await, StatusCode::BAD_REQUEST, "task.no_drive").await;
+    refused(rig.post("/groups/vms/start", json!({})).await, StatusCode::UNPROCESSABLE_ENTITY, "task.no_drive").await;
     let started = start(&rig, "/groups/vms/start", json!({"drive": 13})).await;
     assert_eq!(started.jobs.len(), 2);
     assert_eq!(started.left_out[0].code, "task.disabled");
