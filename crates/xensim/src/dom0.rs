@@ -19,7 +19,7 @@ const SPARSE_PIECE_BYTES: u64 = 4096;
 pub(crate) fn archive(t: &Tables, host: &Ref, date: &str) -> std::io::Result<Vec<u8>> {
     let mut tar = Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
     let version = |key| t.entry(host, "software_version", key).unwrap_or_default();
-    for directory in ["./", "boot/efi/", "./etc/", "./etc/xensource/", "./var/backup/", "./tmp/", "./usr/bin/"] {
+    for directory in ["./", "boot/efi/", "etc/", "etc/xensource/", "var/backup/", "tmp/", "usr/bin/"] {
         let mut header = header(EntryType::Directory, 0o755);
         tar.append_data(&mut header, directory, std::io::empty())?;
     }
@@ -35,15 +35,15 @@ pub(crate) fn archive(t: &Tables, host: &Ref, date: &str) -> std::io::Result<Vec
         t.str(host, "uuid"),
     );
     let own = format!("{}\n", t.str(host, "hostname"));
-    let long = format!("./usr/share/{}/doc.txt", "a-name-that-no-header-has-room-for/".repeat(4));
-    let database = format!("./var/backup/pool-database-{date}");
+    let long = format!("usr/share/{}/doc.txt", "a-name-that-no-header-has-room-for/".repeat(4));
+    let database = format!("var/backup/pool-database-{date}");
     let dump = dump::write(t);
     let files: [(&str, &[u8]); 6] = [
-        ("./etc/xensource-inventory", inventory.as_bytes()),
-        ("./etc/hostname", own.as_bytes()),
-        ("./usr/bin/tool", &noise(192 << 10)),
+        ("etc/xensource-inventory", inventory.as_bytes()),
+        ("etc/hostname", own.as_bytes()),
+        ("usr/bin/tool", &noise(192 << 10)),
         (&long, b"text"),
-        ("./etc/empty", b""),
+        ("etc/empty", b""),
         (&database, dump.as_bytes()),
     ];
     for (path, content) in files {
@@ -52,7 +52,7 @@ pub(crate) fn archive(t: &Tables, host: &Ref, date: &str) -> std::io::Result<Vec
         tar.append_data(&mut header, path, content)?;
     }
     let mut link = header(EntryType::Symlink, 0o777);
-    tar.append_link(&mut link, "./etc/localtime", "../usr/share/zoneinfo/UTC")?;
+    tar.append_link(&mut link, "etc/localtime", "../usr/share/zoneinfo/UTC")?;
     sparse(&mut tar)?;
     tar.into_inner()?.finish()
 }
@@ -61,6 +61,7 @@ fn header(kind: EntryType, mode: u32) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);
+    header.set_size(0);
     header.set_mtime(1_700_000_000);
     header
 }

@@ -142,7 +142,7 @@ async fn each_host_is_a_point_read_from_itself() {
         let script = "import sys, io, tarfile\n\
             t = tarfile.open(fileobj=io.BytesIO(sys.stdin.buffer.read()), mode='r:gz')\n\
             files = [m for m in t.getmembers() if m.isreg()]\n\
-            inventory = t.extractfile('./etc/xensource-inventory').read().decode()\n\
+            inventory = t.extractfile('etc/xensource-inventory').read().decode()\n\
             print(len(files), sum(m.size for m in files))\n\
             print(inventory.split(\"INSTALLATION_UUID='\")[1].split(\"'\")[0])";
         let expected = format!("{} {}\n{}", summary.files, summary.content_bytes, point.source_uuid);
@@ -173,7 +173,10 @@ async fn a_database_is_looked_at_first_and_then_put_back() {
     admin.run("VM.set_name_label", xapi::params![vm, "renamed"]).await.unwrap();
 
     let (_, report) = rig.run(restore_meta_data(&rig, &point, true)).await;
-    assert!(matches!(&report.result, Some(JobResult::MetaDataRestored { restored }) if restored.dry_run), "{report:#?}");
+    assert!(
+        matches!(&report.result, Some(JobResult::MetaDataRestored { restored }) if restored.dry_run),
+        "{report:#?}"
+    );
     assert!(rig.state().await.vm_named("renamed").is_some(), "a dry run changes nothing");
     assert_clean(&rig).await;
 
