@@ -20,6 +20,7 @@ pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod movers;
 mod points;
 mod problem;
 mod restores;
@@ -35,6 +36,10 @@ pub use datastores::{
 pub use ids::{ClientId, DatastoreId, JobId};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use movers::{
+    ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
+    NewMover, Renewal, Renewed,
+};
 pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};

@@ -26,6 +26,7 @@ impl Engine {
             user: new.user,
             transport: new.transport,
             pool: None,
+            mover: new.mover,
             created_at: self.0.clock.now(),
         };
         names::check_name("client", &client.name)?;

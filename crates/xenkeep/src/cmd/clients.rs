@@ -47,6 +47,9 @@ pub(crate) struct Add {
     /// Certificate that the pool master must show, as SHA-256 in hex; without it the one that it shows now is pinned.
     #[arg(long, value_name = "SHA256")]
     certificate: Option<String>,
+    /// The mover that does the pool's jobs; without it, whichever is free.
+    #[arg(long, value_name = "NAME")]
+    mover: Option<String>,
 }
 
 /// List the pools.
@@ -116,6 +119,7 @@ impl Add {
             password,
             transport: self.transport.into(),
             certificate_sha256: self.certificate,
+            mover: self.mover,
         };
         let given = new.certificate_sha256.is_some();
         let client = api.add_client(&new).await?;

@@ -71,7 +71,7 @@ impl Place {
         };
         let Self { s3_endpoint: endpoint, prefix, region, .. } = self;
         let s3 = S3Place { endpoint, bucket, prefix, region, access_key_id, ca_certificate };
-        Ok(NewDatastore { name, path: None, s3: Some(s3), s3_secret_access_key: Some(secret) })
+        Ok(NewDatastore { name, path: None, s3: Some(s3), s3_secret_access_key: Some(secret), movers: Vec::new() })
     }
 }
 
