@@ -40,7 +40,9 @@ pub use movers::{
     ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
     NewMover, Renewal, Renewed,
 };
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
+pub use points::{
+    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use retention::{
