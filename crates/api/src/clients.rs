@@ -37,9 +37,28 @@ pub struct Client {
     /// The mover that does its jobs; without one, whichever is free.
     #[serde(default)]
     pub mover: Option<String>,
+    /// How many jobs may work on it at once.
+    #[serde(default)]
+    pub limits: ClientLimits,
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+}
+
+/// How many jobs may work on a pool at once. What is absent is as the server is set: three a pool, and no limit for a
+/// host or an SR.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientLimits {
+    /// On the whole pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// With VMs of one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_per_host: Option<u32>,
+    /// With disks on one SR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_per_sr: Option<u32>,
 }
 
 /// What the administrator says to add a client.
@@ -96,6 +115,36 @@ pub enum PowerState {
     Running,
     /// Memory is on disk.
     Suspended,
+}
+
+impl std::fmt::Display for PowerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Halted => "halted",
+            Self::Paused => "paused",
+            Self::Running => "running",
+            Self::Suspended => "suspended",
+        })
+    }
+}
+
+/// Text that is no [`PowerState`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no power state: running, halted, paused or suspended is meant")]
+pub struct NotAPowerState(String);
+
+impl std::str::FromStr for PowerState {
+    type Err = NotAPowerState;
+
+    fn from_str(text: &str) -> Result<Self, NotAPowerState> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "halted" => Ok(Self::Halted),
+            "paused" => Ok(Self::Paused),
+            "running" => Ok(Self::Running),
+            "suspended" => Ok(Self::Suspended),
+            _ => Err(NotAPowerState(text.chars().filter(|c| !c.is_control()).take(40).collect())),
+        }
+    }
 }
 
 /// A VM as found on a pool.

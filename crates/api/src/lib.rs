@@ -15,41 +15,61 @@
 
 mod clients;
 mod datastores;
+mod drives;
+mod groups;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
 mod movers;
+mod options;
 mod points;
 mod problem;
 mod restores;
+mod result;
 mod retention;
 mod secret;
+mod spec;
+mod tasks;
 mod upkeep;
 
-pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use clients::{
+    Client, ClientLimits, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport,
+};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
-pub use ids::{ClientId, DatastoreId, JobId};
-pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
+pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
+pub use groups::{Group, GroupChange, NewGroup};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
+pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
 pub use movers::{
     ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
     NewMover, Renewal, Renewed,
+};
+pub use options::{
+    BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
+    parse_expert,
 };
 pub use points::{
     DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
 pub use secret::Secret;
+pub use spec::{JobKind, JobSpec};
+pub use tasks::{
+    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
+    Source, StartRequest, Started, Task, TaskChange,
+};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,

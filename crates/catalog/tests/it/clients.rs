@@ -80,7 +80,7 @@ async fn is_not_removed_under_a_job() {
         let Err(Error::InUse(problem)) = catalog.remove_client(&lab).await else { panic!() };
         assert_eq!(problem.code, "client.in_use");
         assert!(problem.message.contains(&job.id.to_string()), "{problem}");
-        catalog.claim(at(1), at(30), |_, _| Some(job.id)).await.unwrap();
+        catalog.claim("local", at(1), at(30), |_, _| Some(job.id)).await.unwrap();
     }
     catalog.finish(job.id, 1, &failed(), at(2), NO_RECOVERY).await.unwrap();
     catalog.remove_client(&lab).await.unwrap();

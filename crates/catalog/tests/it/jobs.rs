@@ -75,7 +75,9 @@ async fn a_queued_one_is_cancelled_at_once_a_running_one_is_told() {
     assert_eq!((job.state, job.finished_at), (JobState::Cancelled, Some(at(1))));
     let Err(Error::InUse(problem)) = catalog.cancel_job(queued.id, at(2)).await else { panic!() };
     assert_eq!(problem.code, "job.ended");
-    assert!(catalog.claim(at(2), at(3), |waiting, _| waiting.first().map(|job| job.id)).await.unwrap().is_none());
+    assert!(
+        catalog.claim("local", at(2), at(3), |waiting, _| waiting.first().map(|job| job.id)).await.unwrap().is_none()
+    );
 
     let running = run(&catalog, any_backup()).await;
     let progress = Progress::default();

@@ -1,6 +1,6 @@
 //! Clients: added once a login has worked, checked, browsed, removed.
 
-use xenkeep_api::{Client, ClientId, JobResult, JobSpec, NewClient, PoolVm, Problem};
+use xenkeep_api::{Client, ClientId, ClientLimits, JobResult, JobSpec, NewClient, PoolVm, Problem};
 
 use super::{Engine, names};
 use crate::Error;
@@ -27,6 +27,7 @@ impl Engine {
             transport: new.transport,
             pool: None,
             mover: new.mover,
+            limits: ClientLimits::default(),
             created_at: self.0.clock.now(),
         };
         names::check_name("client", &client.name)?;

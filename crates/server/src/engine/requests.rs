@@ -4,6 +4,8 @@ use xenkeep_api::{
     BackupRequest, Client, ExportFormat, ExportRequest, Job, JobSpec, Placement, Point, Problem, RestoreRequest,
 };
 
+use xenkeep_catalog::NewJob;
+
 use super::{Engine, names};
 use crate::Error;
 
@@ -19,7 +21,7 @@ impl Engine {
             datastore: datastore.id,
             transport: request.transport,
         };
-        self.queue(spec, &request.vm, None).await
+        self.queue(NewJob::new(spec, &request.vm)).await
     }
 
     /// Queues a restore.
@@ -48,7 +50,7 @@ impl Engine {
             start: request.start,
             transport: request.transport,
         };
-        self.queue(spec, &subject, Some(&point)).await
+        self.queue_reader(NewJob::new(spec, subject), &point).await
     }
 
     /// Queues an export; its stream waits for [`Engine::read_content`].
@@ -61,7 +63,7 @@ impl Engine {
             format: request.format,
             disk: request.disk,
         };
-        self.queue(spec, &point.source_name, Some(&point)).await
+        self.queue_reader(NewJob::new(spec, &point.source_name), &point).await
     }
 
     /// The client that a point was read from.

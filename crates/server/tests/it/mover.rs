@@ -24,7 +24,7 @@ impl FakeMover {
             loop {
                 let leased = tokio::select! {
                     () = stopping.cancelled() => return,
-                    leased = engine.lease() => leased,
+                    leased = engine.lease("local") => leased,
                 };
                 let Ok(leased) = leased else { return };
                 if let Some(job) = leased {

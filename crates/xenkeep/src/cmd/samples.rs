@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use xenkeep_api::{
-    Client, ClientId, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult, JobSpec, JobState,
-    Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
+    Client, ClientId, ClientLimits, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult,
+    JobSpec, JobState, Origin, Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem,
+    Progress, RestoredVm, Transport,
 };
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -36,6 +37,7 @@ pub(crate) fn client() -> Client {
             host_addresses: Vec::new(),
         }),
         mover: None,
+        limits: ClientLimits::default(),
         created_at: at(0),
     }
 }
@@ -125,6 +127,14 @@ pub(crate) fn job() -> Job {
         problem: None,
         warnings: Vec::new(),
         result: None,
+        origin: Origin::default(),
+        priority: 0,
+        drive: None,
+        mover: Some("local".into()),
+        waiting: None,
+        attempt: 0,
+        retry_of: None,
+        time_limit_seconds: None,
     }
 }
 
