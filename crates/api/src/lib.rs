@@ -17,11 +17,13 @@ mod clients;
 mod datastores;
 mod drives;
 mod groups;
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod jobs;
 mod lease;
+mod metadata;
 mod movers;
 mod options;
 mod points;
@@ -43,9 +45,11 @@ pub use datastores::{
 };
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
+pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use movers::{
     ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
     NewMover, Renewal, Renewed,
@@ -54,9 +58,7 @@ pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
 };
-pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
-};
+pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
 pub use problem::Problem;
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use result::JobResult;
