@@ -48,7 +48,7 @@ pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use movers::{
     ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,

@@ -8,6 +8,7 @@ mod backups;
 mod clients;
 mod content;
 mod datastores;
+mod drives;
 mod events;
 mod exports;
 mod extract;
@@ -80,6 +81,8 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(upkeep::prune))
         .routes(routes!(upkeep::verify))
         .routes(routes!(upkeep::copy))
+        .routes(routes!(drives::list, drives::create))
+        .routes(routes!(drives::show, drives::set, drives::remove))
         .routes(routes!(backups::start))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))

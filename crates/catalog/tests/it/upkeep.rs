@@ -196,7 +196,7 @@ async fn a_database_of_the_first_version_is_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let options = SqliteConnectOptions::new().filename(dir.path().join("xenkeep.db")).create_if_missing(true);
     let old = SqlitePool::connect_with(options).await.unwrap();
-    let first = include_str!("../../migrations/sqlite/0001_first.sql").into_sql_str();
+    let first = include_str!("../../migrations/0001_first.sql").into_sql_str();
     let migration = Migration::new(1, "first".into(), MigrationType::Simple, first, false);
     Migrator::with_migrations(vec![migration]).run(&old).await.unwrap();
     let id = DatastoreId::random();
