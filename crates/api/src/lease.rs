@@ -94,7 +94,7 @@ pub enum Directive {
 }
 
 /// Where a job is about to work.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Places {
     /// uuid of the host that the VM runs on.
     pub host: Option<String>,

@@ -52,7 +52,7 @@ pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJo
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use movers::{
     ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
-    NewMover, Renewal, Renewed,
+    NewMover, Occupation, Occupied, Renewal, Renewed,
 };
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,

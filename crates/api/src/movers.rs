@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::{Directive, JobReport, LogLine, Problem, Progress, Secret};
+use crate::{Directive, JobReport, LogLine, Places, Problem, Progress, Secret};
 
 /// Name of the mover that is built into a server.
 pub const LOCAL_MOVER: &str = "local";
@@ -129,6 +129,23 @@ pub struct Finish {
     pub fence: i64,
     /// How it ended.
     pub report: JobReport,
+}
+
+/// Where a job is about to work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Occupation {
+    /// Fencing number of the lease.
+    pub fence: i64,
+    /// The host and the SRs.
+    pub places: Places,
+}
+
+/// Whether a job may begin to work there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Occupied {
+    /// What it must wait for first; it asks again.
+    #[serde(default)]
+    pub wait: Option<Problem>,
 }
 
 /// The fencing number of a lease, alone.

@@ -56,7 +56,11 @@ impl Catalog {
             }
         }
         // Where nothing was claimed there is nothing to make durable.
-        if any { tx.commit().await? } else { tx.rollback().await? }
+        if any {
+            tx.commit().await?
+        } else {
+            tx.rollback().await?
+        }
         Ok(claims)
     }
 
@@ -144,7 +148,8 @@ impl Catalog {
 
     /// Asks for the end of the running jobs that have taken longer than they may; tells which.
     pub async fn stop_overdue(&self, now: Timestamp) -> Result<Vec<JobId>, Error> {
-        const FIND: &str = "SELECT id FROM jobs WHERE state = 'running' AND overdue = 0 AND started_ms + time_limit_ms < $1";
+        const FIND: &str =
+            "SELECT id FROM jobs WHERE state = 'running' AND overdue = 0 AND started_ms + time_limit_ms < $1";
         const STOP: &str = "UPDATE jobs SET overdue = 1 \
              WHERE state = 'running' AND overdue = 0 AND started_ms + time_limit_ms < $1 RETURNING id";
         if sqlx::query(FIND).bind(millis(now)).fetch_optional(self.readers()).await?.is_none() {

@@ -4,8 +4,8 @@ use sqlx::Row as _;
 use xenkeep_api::{Client, ClientAccess, ClientId, ClientLimits, PoolSummary, Problem, Secret};
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_word, id, json, millis, time, word};
 use crate::queue::client_limits;
+use crate::words::{from_json, from_word, id, json, millis, time, word};
 use crate::{Catalog, Error, jobs, names};
 
 /// The clients that are there: all, or the one of a name or id.

@@ -97,9 +97,10 @@ impl Catalog {
         }
         let options: AnyConnectOptions = url.expose().parse().map_err(|_| Error::DatabaseUrl)?;
         let pool = |size| {
-            AnyPoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(SESSION).await.map(drop) })
-            })
+            AnyPoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .after_connect(|connection, _| Box::pin(async move { connection.execute(SESSION).await.map(drop) }))
         };
         let writer = pool(SHARED_WRITERS).connect_with(options.clone()).await?;
         migrations::run(Engine::Postgres, &writer).await?;

@@ -94,7 +94,8 @@ impl Catalog {
         const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) \
              AND ($2 IS NULL OR mover IS NULL OR mover = $2) ORDER BY number";
         let limit = expired_at.map(millis);
-        if sqlx::query(SELECT).bind(limit).bind(mover).bind(PATIENCE_MS).fetch_optional(self.readers()).await?.is_none() {
+        if sqlx::query(SELECT).bind(limit).bind(mover).bind(PATIENCE_MS).fetch_optional(self.readers()).await?.is_none()
+        {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;

@@ -1,10 +1,11 @@
 //! Movers: who may ask for jobs, and which of them reaches what. Their tokens are hashed by the caller.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{ClientId, DatastoreId, LOCAL_MOVER, MoverHello, PoolSummary, Problem};
+use xenkeep_api::{ClientId, DatastoreId, JobId, LOCAL_MOVER, MoverHello, PoolSummary, Problem};
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, id, json, millis, time};
@@ -94,10 +95,16 @@ impl Catalog {
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// Keeps what a mover says of itself. The one that is built in is added thereby.
-    pub async fn mover_seen(&self, name: &str, hello: &MoverHello, now: Timestamp) -> Result<(), Error> {
+    /// Keeps what a mover says of itself. One that is built into a server is added thereby.
+    pub async fn mover_seen(
+        &self,
+        name: &str,
+        hello: &MoverHello,
+        built_in: bool,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        if name == LOCAL_MOVER {
+        if built_in {
             sqlx::query(
                 "INSERT INTO movers (name, addresses, capacity, created_ms) VALUES ($1, '[]', 0, $2) \
                  ON CONFLICT (name) DO NOTHING",
@@ -159,6 +166,43 @@ impl Catalog {
             .bind(json(&movers))
             .execute(&mut *tx)
             .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Whether the claim on a job still holds, and is that mover's.
+    pub async fn holds_as(&self, job: JobId, fence: i64, mover: &str) -> Result<(), Error> {
+        // Also of an ended job: whoever reports its end twice is told that all is well.
+        let row = sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND fence = $2 AND mover = $3")
+            .bind(job.to_string())
+            .bind(fence)
+            .bind(mover)
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(drop).ok_or(Error::LeaseLost(job))
+    }
+
+    /// How many jobs each mover runs.
+    pub async fn running_by_mover(&self) -> Result<HashMap<String, u32>, Error> {
+        let rows = sqlx::query(
+            "SELECT mover, COUNT(*) FROM jobs WHERE state = 'running' AND mover IS NOT NULL GROUP BY mover",
+        )
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get(0)?, u32::try_from(row.try_get::<i64, _>(1)?).unwrap_or(u32::MAX))))
+            .collect()
+    }
+
+    /// Begins the leases of all jobs anew but those of `mover`: while no server was there, nobody could renew one.
+    pub async fn renew_leases_but(&self, mover: &str, until: Timestamp) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query(
+            "UPDATE jobs SET lease_until_ms = $2 WHERE state = 'running' AND mover <> $1 AND lease_until_ms < $2",
+        )
+        .bind(mover)
+        .bind(millis(until))
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 

@@ -135,7 +135,8 @@ impl Catalog {
 
 /// What bounds the queue, as a transaction sees it.
 pub(crate) async fn standing(tx: &mut Connection) -> Result<Standing, Error> {
-    const RUNNING: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE state = 'running' ORDER BY started_ms, number");
+    const RUNNING: &str =
+        concat!("SELECT ", columns!(), " FROM jobs WHERE state = 'running' ORDER BY started_ms, number");
     const RECOVERIES: &str = concat!(
         "SELECT ",
         columns!(),

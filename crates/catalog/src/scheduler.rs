@@ -19,7 +19,8 @@ impl Catalog {
             return Ok(Some(Scheduler { connection: None }));
         }
         let mut connection = self.writer().acquire().await?.detach();
-        let row = sqlx::query("SELECT pg_try_advisory_lock($1)").bind(SCHEDULER_LOCK).fetch_one(&mut connection).await?;
+        let row =
+            sqlx::query("SELECT pg_try_advisory_lock($1)").bind(SCHEDULER_LOCK).fetch_one(&mut connection).await?;
         if row.try_get::<bool, _>(0)? {
             return Ok(Some(Scheduler { connection: Some(connection) }));
         }

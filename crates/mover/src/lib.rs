@@ -53,4 +53,4 @@ mod work;
 pub use content::{ContentSink, ReaderGone};
 pub use lease::{LeaseError, Leases};
 pub use mover::{Mover, MoverConfig};
-pub use remote::RemoteLeases;
+pub use remote::{RemoteLeases, hello};

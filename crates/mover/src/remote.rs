@@ -61,7 +61,9 @@ impl RemoteLeases {
     }
 }
 
-fn hello(capacity: u32) -> MoverHello {
+/// What a mover on this machine says of itself. It takes `capacity` jobs at once.
+#[must_use]
+pub fn hello(capacity: u32) -> MoverHello {
     MoverHello { version: env!("CARGO_PKG_VERSION").to_owned(), addresses: addresses::own(), capacity }
 }
 

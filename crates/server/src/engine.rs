@@ -13,6 +13,7 @@
 //! Each of these is one transaction of the catalogue, so they need no lock among each other. What is only in memory
 //! (who waits for news, the two ends of an export's stream) may be lost with the process.
 
+mod choice;
 mod clients;
 mod clock;
 mod content;
@@ -21,6 +22,7 @@ mod drives;
 mod forget;
 mod jobs;
 mod leases;
+mod movers;
 mod names;
 mod points;
 mod queue;
@@ -28,6 +30,7 @@ mod recovery;
 mod requests;
 mod retention;
 mod retries;
+mod roster;
 mod stores;
 mod upkeep;
 
@@ -44,6 +47,7 @@ use xenkeep_catalog::Catalog;
 pub use self::clock::{Clock, SystemClock};
 use self::content::Contents;
 pub use self::content::{ContentReader, ContentSender};
+use self::movers::Movers;
 use crate::{Error, Limits};
 
 /// How many changes a slow follower of jobs may lag behind before it has to look again.
@@ -65,6 +69,10 @@ struct Inner {
     /// Which job has changed.
     changes: broadcast::Sender<JobId>,
     contents: Contents,
+    movers: Movers,
+    /// Name of the mover in this process, and whether there is one.
+    mover: String,
+    has_local_mover: bool,
     /// Where movers ask for jobs.
     claims: mpsc::Sender<leases::ClaimRequest>,
     /// Everything that runs on behalf of the engine; [`Engine::stop`] waits for it.
@@ -80,6 +88,7 @@ impl Engine {
         limits: Limits,
         time_zone: TimeZone,
         mover: &str,
+        has_local_mover: bool,
     ) -> Result<Self, Error> {
         let (claims, requests) = mpsc::channel(leases::CLAIMED_AT_ONCE);
         let engine = Self(Arc::new(Inner {
@@ -90,6 +99,9 @@ impl Engine {
             work: Notify::new(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),
+            movers: Movers::default(),
+            mover: mover.to_owned(),
+            has_local_mover,
             claims,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

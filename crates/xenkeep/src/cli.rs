@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, restores, server, vms};
+use crate::cmd::{backups, clients, completion, datastores, exports, jobs, movers, points, restores, server, vms};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -82,6 +82,7 @@ pub(crate) enum Command {
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
+    Mover(movers::Movers),
     Completion(completion::Completion),
 }
 

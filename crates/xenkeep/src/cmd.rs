@@ -7,6 +7,7 @@ pub(crate) mod datastores;
 pub(crate) mod exports;
 pub(crate) mod forget;
 pub(crate) mod jobs;
+pub(crate) mod movers;
 pub(crate) mod places;
 pub(crate) mod points;
 pub(crate) mod restores;
@@ -52,6 +53,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Mover(movers) => movers.run(&context).await,
         Command::Completion(completion) => completion.run(),
     }
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::{ANSWER_TIMEOUT, ApiClient, Error, add_query};
 use crate::{
     AddedMover, Client, Datastore, Directive, Fence, Finish, JobId, JobReport, JournalEntry, JournalWrite, LeasedJob,
-    LogLine, Mover, MoverChoice, MoverHello, MoverWelcome, NewMover, Progress, Renewal, Renewed,
+    LogLine, Mover, MoverChoice, MoverHello, MoverWelcome, NewMover, Occupation, Occupied, Places, Problem, Progress,
+    Renewal, Renewed,
 };
 
 impl ApiClient {
@@ -90,6 +91,16 @@ impl ApiClient {
         let renewal = Renewal { fence, progress: progress.clone(), log };
         let renewed: Renewed = self.post(&["mover", "jobs", &job.to_string(), "renew"], &renewal).await?;
         Ok(renewed.directive)
+    }
+
+    /// `POST /mover/jobs/{job}/occupy`: what the job must wait for before it works there, if it must.
+    ///
+    /// # Errors
+    /// As all calls: [`Error`].
+    pub async fn mover_occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, Error> {
+        let body = Occupation { fence, places: places.clone() };
+        let occupied: Occupied = self.post(&["mover", "jobs", &job.to_string(), "occupy"], &body).await?;
+        Ok(occupied.wait)
     }
 
     /// `PUT /mover/jobs/{job}/journal/{entry}`.

@@ -63,18 +63,17 @@ impl Turn<'_> {
         let long = standing.running.iter().filter(|other| is_long(other) && other.mover.as_deref() == Some(mover));
         let (count, limit) = (long.count(), self.limits.jobs);
         (count >= limit).then(|| {
-            Problem::new("queue.mover_full", format!("mover {mover} has {count} jobs of {limit}")).about(mover.to_owned())
+            Problem::new("queue.mover_full", format!("mover {mover} has {count} jobs of {limit}"))
+                .about(mover.to_owned())
         })
     }
 
     /// What keeps a long job back, and all that need the same pool, datastores and drive.
     fn lane_waits(&self, standing: &Standing, job: &QueueEntry) -> Option<Problem> {
-        self.drive_full(standing, job)
-            .or_else(|| same_work_runs(standing, job))
-            .or_else(|| match Class::of(job.kind) {
-                Class::Upkeep => self.upkeep_full(standing),
-                _ => self.pool_busy(standing, job).or_else(|| self.recovery_due(standing, job)),
-            })
+        self.drive_full(standing, job).or_else(|| same_work_runs(standing, job)).or_else(|| match Class::of(job.kind) {
+            Class::Upkeep => self.upkeep_full(standing),
+            _ => self.pool_busy(standing, job).or_else(|| self.recovery_due(standing, job)),
+        })
     }
 
     fn drive_full(&self, standing: &Standing, job: &QueueEntry) -> Option<Problem> {
@@ -92,7 +91,10 @@ impl Turn<'_> {
     fn upkeep_full(&self, standing: &Standing) -> Option<Problem> {
         let count = standing.running.iter().filter(|other| Class::of(other.kind) == Class::Upkeep).count();
         (count >= self.limits.upkeep).then(|| {
-            Problem::new("queue.upkeep_full", format!("{count} prunes, verifications or the like run, no more may at once"))
+            Problem::new(
+                "queue.upkeep_full",
+                format!("{count} prunes, verifications or the like run, no more may at once"),
+            )
         })
     }
 

@@ -29,6 +29,8 @@ impl Engine {
         for job in catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits)).await? {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
+        // Movers elsewhere go on with their jobs, and could not say so while no server was there.
+        catalog.renew_leases_but(mover, later(now, limits.lease)).await?;
         for root in catalog.unrecovered_jobs().await? {
             let ended = catalog.ended(root).await?;
             catalog.insert_job(&recovery(&ended, 0, None), now).await?;

@@ -20,6 +20,8 @@ use utoipa::{Modify, OpenApi};
         (name = "clients", description = "Pools that are backed up"),
         (name = "datastores", description = "Where backups lie"),
         (name = "jobs", description = "Runs of one thing"),
+        (name = "movers", description = "Machines that move data"),
+        (name = "mover", description = "What a mover calls, with its own token"),
         (name = "points", description = "What can be restored"),
         (name = "service", description = "The server itself"),
     )
@@ -41,7 +43,7 @@ impl Modify for Token {
 /// The description of the API (OpenAPI 3.1) as JSON, the same for every build of one version.
 #[must_use]
 pub fn openapi_json() -> String {
-    let routes = super::protected().merge(super::open()).into_openapi();
+    let routes = super::protected().merge(super::for_movers()).merge(super::open()).into_openapi();
     let mut description = Description::openapi();
     description.merge(routes);
     let mut text = description.to_pretty_json().expect("a description made of strings serialises");

@@ -1,7 +1,7 @@
 //! `xenkeep client`: the pools that are backed up.
 
 use clap::{Args, Subcommand, ValueEnum};
-use xenkeep_api::{Client, NewClient, Transport};
+use xenkeep_api::{ANY_MOVER, Client, MoverChoice, NewClient, Transport};
 
 use super::Context;
 use crate::{
@@ -19,6 +19,7 @@ pub(crate) enum Clients {
     List(List),
     Show(Named),
     Check(Check),
+    Set(Set),
     Remove(Remove),
 }
 
@@ -70,6 +71,16 @@ pub(crate) struct Check {
     name: String,
 }
 
+/// Change what is known of a pool.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// Name or id of the pool.
+    name: String,
+    /// The mover that does its jobs; `any` for whichever is free.
+    #[arg(long, value_name = "NAME")]
+    mover: String,
+}
+
 /// Forget a pool. Its restore points stay.
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
@@ -103,6 +114,7 @@ impl Clients {
             Self::List(List {}) => list(context).await,
             Self::Show(Named { name }) => show(context, &name).await,
             Self::Check(Check { name }) => check(context, &name).await,
+            Self::Set(set) => set.run(context).await,
             Self::Remove(remove) => remove.run(context).await,
         }
     }
@@ -206,6 +218,7 @@ fn shown(client: &Client) -> String {
         ("master", pool.map(|pool| pool.master.clone()).unwrap_or_default()),
         ("product", pool.map(|pool| pool.product.clone()).unwrap_or_default()),
         ("hosts", pool.map(|pool| pool.hosts.to_string()).unwrap_or_default()),
+        ("mover", client.mover.clone().unwrap_or_else(|| ANY_MOVER.to_owned())),
         ("added", units::time(client.created_at)),
     ])
 }
@@ -214,6 +227,21 @@ async fn check(context: &Context, name: &str) -> anyhow::Result<Exit> {
     let client = context.api()?.check_client(name).await?;
     context.console.result(&client, || format!("client {} is in order: {}", client.name, pool(&client)))?;
     Ok(Exit::Success)
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let choice = MoverChoice { movers: vec![self.mover] };
+        let client = context.api()?.set_client_mover(&self.name, &choice).await?;
+        context.console.result(&client, || {
+            format!(
+                "client {} is for {}",
+                client.name,
+                client.mover.as_deref().map_or_else(|| "any mover".to_owned(), |name| format!("mover {name}"))
+            )
+        })?;
+        Ok(Exit::Success)
+    }
 }
 
 impl Remove {

@@ -169,10 +169,8 @@ fn priority_comes_before_the_name_and_the_name_before_arrival() {
 
 #[test]
 fn a_drive_lets_no_more_through_than_it_has_channels() {
-    let through = |drive, n: usize| QueueEntry {
-        drive: Some(drive),
-        ..backup(ClientId::random(), &format!("name:{n}"))
-    };
+    let through =
+        |drive, n: usize| QueueEntry { drive: Some(drive), ..backup(ClientId::random(), &format!("name:{n}")) };
     let mut at = standing(&[], &[through(13, 1), through(13, 2), through(7, 3)]);
     at.channels = [(13, 2), (7, 2)].into();
     let limits = Limits { jobs: 100, ..Limits::default() };
@@ -191,7 +189,8 @@ fn a_drive_lets_no_more_through_than_it_has_channels() {
 #[test]
 fn a_client_may_have_a_limit_of_its_own() {
     let (pool, other) = (ClientId::random(), ClientId::random());
-    let running: Vec<_> = (0..2).flat_map(|n| [backup(pool, &format!("name:{n}")), backup(other, &format!("name:{n}"))]).collect();
+    let running: Vec<_> =
+        (0..2).flat_map(|n| [backup(pool, &format!("name:{n}")), backup(other, &format!("name:{n}"))]).collect();
     let mut at = standing(&[], &running);
     at.limits.insert(pool, ClientLimits { jobs: Some(2), ..ClientLimits::default() });
     let waiting = [backup(pool, "name:x"), backup(other, "name:x")];
@@ -233,10 +232,8 @@ fn a_host_and_an_sr_have_room_for_so_many() {
 
 #[test]
 fn a_movers_long_jobs_are_bounded_by_mover() {
-    let elsewhere = |n: usize| QueueEntry {
-        mover: Some("far".to_owned()),
-        ..backup(ClientId::random(), &format!("name:{n}"))
-    };
+    let elsewhere =
+        |n: usize| QueueEntry { mover: Some("far".to_owned()), ..backup(ClientId::random(), &format!("name:{n}")) };
     let running: Vec<_> = (0..50).map(elsewhere).collect();
     assert_eq!(next(&[backup(ClientId::random(), "name:x")], &running), Some(0));
 }
