@@ -46,7 +46,8 @@ pub(crate) async fn back_up(cx: &JobContext, spec: &BackupSpec) -> Result<JobRes
 
 async fn with_pool(cx: &JobContext, spec: &BackupSpec, repo: &Repo, session: &Session) -> Result<JobResult, Stop> {
     let vm = resolve::resolve(cx, session, &spec.vm).await?;
-    preflight::check(cx, session, &vm).await?;
+    let places = preflight::check(cx, session, &vm).await?;
+    cx.occupy(&places).await?;
     reap::reap(cx, session, &vm).await?;
     let snapshot = snapshot::take(cx, session, &vm).await?;
     let point = async {

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 use xenkeep_api::http::{ApiClient, Error};
 use xenkeep_api::{
-    Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, MoverHello, MoverWelcome, Problem, Progress,
+    Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, MoverHello, MoverWelcome, Places, Problem, Progress,
 };
 
 use crate::{ContentSink, LeaseError, Leases, addresses};
@@ -97,6 +97,10 @@ impl Leases for RemoteLeases {
         log: Vec<LogLine>,
     ) -> Result<Directive, LeaseError> {
         self.api.mover_renew(job, fence, progress, log).await.map_err(refusal)
+    }
+
+    async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, LeaseError> {
+        self.api.mover_occupy(job, fence, places).await.map_err(refusal)
     }
 
     async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {

@@ -72,6 +72,7 @@ fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(clients::list, clients::add))
         .routes(routes!(clients::show, clients::remove))
+        .routes(routes!(clients::set_limits))
         .routes(routes!(clients::vms))
         .routes(routes!(clients::check))
         .routes(routes!(datastores::list, datastores::create))

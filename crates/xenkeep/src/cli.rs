@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, movers, points, restores, server, vms};
+use crate::cmd::{
+    backups, clients, completion, datastores, drives, exports, jobs, movers, points, restores, server, vms,
+};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -75,6 +77,8 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Drive(drives::Drives),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),

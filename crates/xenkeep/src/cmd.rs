@@ -4,6 +4,7 @@ pub(crate) mod backups;
 pub(crate) mod clients;
 pub(crate) mod completion;
 pub(crate) mod datastores;
+pub(crate) mod drives;
 pub(crate) mod exports;
 pub(crate) mod forget;
 pub(crate) mod jobs;
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Client(clients) => clients.run(&context).await,
         Command::Vm(vms) => vms.run(&context).await,
         Command::Datastore(datastores) => datastores.run(&context).await,
+        Command::Drive(drives) => drives.run(&context).await,
         Command::Backup(backup) => backup.run(&context).await,
         Command::Point(points) => points.run(&context).await,
         Command::Restore(restore) => restore.run(&context).await,

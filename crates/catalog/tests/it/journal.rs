@@ -3,7 +3,7 @@ use uuid::Uuid;
 use xenkeep_api::{JobSpec, JournalEntry};
 use xenkeep_catalog::{Catalog, Error};
 
-use crate::fixture::{NO_RECOVERY, any_backup, at, catalog, claim, failed, new_job, recover_always, run};
+use super::fixture::{NO_RECOVERY, any_backup, at, catalog, claim, claim_any, failed, new_job, recover_always, run};
 
 fn entry(what: &str) -> JournalEntry {
     JournalEntry { id: Uuid::new_v4(), what: json!({ "vm": what, "odd": [null, 1.5, "ü"] }) }
@@ -49,7 +49,7 @@ async fn a_recovery_works_on_the_journal_of_the_interrupted_job() {
     catalog.journal_write(job.id, job.fence, &a, at(2)).await.unwrap();
     catalog.interrupt_of("local", at(3), &recover_always).await.unwrap();
 
-    let recovery = catalog.claim("local", at(4), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+    let recovery = claim_any(&catalog, 4).await.unwrap();
     assert_eq!(recovery.root, job.id);
     catalog.journal_write(recovery.id, recovery.fence, &b, at(5)).await.unwrap();
     assert_eq!(catalog.journal(job.id).await.unwrap(), [a.clone(), b.clone()]);

@@ -2,9 +2,9 @@
 
 use xapi::{
     VmRef,
-    record::{PowerState, Sr, Vbd, VbdType, Vdi, Vm},
+    record::{Host, PowerState, Sr, Vbd, VbdType, Vdi, Vm},
 };
-use xenkeep_api::Problem;
+use xenkeep_api::{Places, Problem};
 
 use crate::{
     context::{JobContext, Stop},
@@ -19,8 +19,8 @@ const CHAIN_LIMIT: usize = 29;
 /// Room that a snapshot on a thin SR needs at least, for what the guest writes meanwhile.
 const THIN_RESERVE_BYTES: u64 = 64 << 20;
 
-/// Refuses a VM that can't be snapshotted.
-pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, Vm)) -> Result<(), Stop> {
+/// Refuses a VM that can't be snapshotted. Tells where it runs and where its disks lie.
+pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, Vm)) -> Result<Places, Stop> {
     cx.step("preflight");
     if vm.is_a_template {
         // xapi: xapi_vm_lifecycle.ml
@@ -47,8 +47,12 @@ pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, 
     cx.or_cancelled(disks(session, vm)).await
 }
 
-async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
+async fn disks(session: &Session, vm: &Vm) -> Result<Places, Stop> {
     let pool = &session.pool;
+    let mut places = Places::default();
+    if !vm.resident_on.is_null() {
+        places.host = pool.record::<Host>(&vm.resident_on).await.or_gone(session)?.map(|host| host.uuid);
+    }
     for vbd in &vm.vbds {
         let Some(vbd) = pool.record::<Vbd>(vbd).await.or_gone(session)? else { continue };
         if vbd.kind != VbdType::Disk || vbd.vdi.is_null() {
@@ -62,9 +66,12 @@ async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
         if sr.holds_disks() {
             check_disk(vm, &vbd, &vdi, &sr)?;
             attached(session, &sr).await?;
+            if !places.srs.contains(&sr.uuid) {
+                places.srs.push(sr.uuid);
+            }
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {

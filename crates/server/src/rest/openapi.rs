@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "clients", description = "Pools that are backed up"),
         (name = "datastores", description = "Where backups lie"),
+        (name = "drives", description = "Numbered ways into a datastore, each with so many channels"),
         (name = "jobs", description = "Runs of one thing"),
         (name = "movers", description = "Machines that move data"),
         (name = "mover", description = "What a mover calls, with its own token"),

@@ -71,14 +71,41 @@ pub(crate) struct Check {
     name: String,
 }
 
-/// Change what is known of a pool.
+/// Set what is known of a pool: its mover, and how many jobs may work on it at once. What is not named stays.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Name or id of the pool.
     name: String,
     /// The mover that does its jobs; `any` for whichever is free.
     #[arg(long, value_name = "NAME")]
-    mover: String,
+    mover: Option<String>,
+    /// Jobs on the whole pool; `default` is 3.
+    #[arg(long, value_name = "N")]
+    jobs: Option<Limit>,
+    /// Jobs with VMs of one host; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_host: Option<Limit>,
+    /// Jobs with disks on one SR; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_sr: Option<Limit>,
+}
+
+/// A limit, or the word that takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(Option<u32>);
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self(None)),
+            text => match text.parse() {
+                Ok(0) | Err(_) => Err("a number from 1, or `default`".to_owned()),
+                Ok(limit) => Ok(Self(Some(limit))),
+            },
+        }
+    }
 }
 
 /// Forget a pool. Its restore points stay.
@@ -118,6 +145,54 @@ impl Clients {
             Self::Remove(remove) => remove.run(context).await,
         }
     }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let api = context.api()?;
+        let mut client = api.client(&self.name).await?;
+        let mut limits = client.limits;
+        let changes = [
+            (&mut limits.jobs, self.jobs),
+            (&mut limits.jobs_per_host, self.jobs_per_host),
+            (&mut limits.jobs_per_sr, self.jobs_per_sr),
+        ];
+        for (limit, change) in changes {
+            if let Some(Limit(change)) = change {
+                *limit = change;
+            }
+        }
+        if limits != client.limits {
+            client = api.set_client_limits(&self.name, &limits).await?;
+        }
+        if let Some(mover) = self.mover {
+            client = api.set_client_mover(&self.name, &MoverChoice { movers: vec![mover] }).await?;
+        }
+        context.console.result(&client, || {
+            format!("changed client {}: {}; {}", client.name, limits_text(&client), mover_text(&client))
+        })?;
+        Ok(Exit::Success)
+    }
+}
+
+/// Which mover does a pool's jobs, in words.
+fn mover_text(client: &Client) -> String {
+    client.mover.as_ref().map_or_else(|| "by any mover".to_owned(), |mover| format!("by mover {mover}"))
+}
+
+/// How many jobs may work on a pool at once, in words.
+fn limits_text(client: &Client) -> String {
+    let limits = &client.limits;
+    let mut text = limits.jobs.map_or_else(
+        || "as many jobs at once as the server is set to".to_owned(),
+        |limit| format!("{limit} jobs at once"),
+    );
+    for (limit, place) in [(limits.jobs_per_host, "host"), (limits.jobs_per_sr, "SR")] {
+        if let Some(limit) = limit {
+            text += &format!(", {limit} on one {place}");
+        }
+    }
+    text
 }
 
 impl Add {
@@ -227,21 +302,6 @@ async fn check(context: &Context, name: &str) -> anyhow::Result<Exit> {
     let client = context.api()?.check_client(name).await?;
     context.console.result(&client, || format!("client {} is in order: {}", client.name, pool(&client)))?;
     Ok(Exit::Success)
-}
-
-impl Set {
-    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let choice = MoverChoice { movers: vec![self.mover] };
-        let client = context.api()?.set_client_mover(&self.name, &choice).await?;
-        context.console.result(&client, || {
-            format!(
-                "client {} is for {}",
-                client.name,
-                client.mover.as_deref().map_or_else(|| "any mover".to_owned(), |name| format!("mover {name}"))
-            )
-        })?;
-        Ok(Exit::Success)
-    }
 }
 
 impl Remove {

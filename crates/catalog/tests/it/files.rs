@@ -3,7 +3,7 @@ use std::path::Path;
 
 use xenkeep_api::{DatastoreId, NewDatastore, Secret};
 
-use crate::fixture::{at, catalog, client, ready_client};
+use crate::sqlite::fixture::{at, catalog, client, ready_client};
 
 /// Every file in the directory but the key itself, searched for a text.
 fn files_with(dir: &Path, needle: &[u8]) -> Vec<String> {
@@ -50,6 +50,6 @@ async fn do_not_show_in_debug_output() {
     let lab = ready_client(&catalog, "lab").await;
     let access = catalog.client_access(lab.id).await.unwrap();
     for shown in [format!("{catalog:?}"), format!("{access:?}"), format!("{lab:?}")] {
-        assert!(!shown.contains(crate::fixture::PASSWORD), "{shown}");
+        assert!(!shown.contains(crate::sqlite::fixture::PASSWORD), "{shown}");
     }
 }
