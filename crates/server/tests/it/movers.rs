@@ -314,8 +314,7 @@ async fn an_export_is_streamed_up_and_handed_through() {
         let body = json!({"fence": job.fence, "report": report});
         remote.send(Method::POST, &format!("{path}/finish"), body).await
     };
-    let down = rig.send(Method::GET, &format!("{path}/content"));
-    let down = async { down.await.bytes().await.unwrap() };
+    let down = async { rig.send(Method::GET, &format!("{path}/content")).await.bytes().await.unwrap() };
     let (bytes, finished) = tokio::join!(down, up);
     assert_eq!(finished.status(), StatusCode::NO_CONTENT);
     assert!(bytes.len() == 3_000_000 && bytes.iter().all(|byte| *byte == 7));
