@@ -91,9 +91,7 @@ impl Postgres {
             echo ready
             exec >/dev/null
             wait $pid"#;
-        let mut settings =
-            vec!["listen_addresses=", "max_connections=400", "shared_buffers=64MB", "log_min_messages=fatal"];
-        settings.push("log_startup_progress_interval=0");
+        let mut settings = vec!["listen_addresses=", "max_connections=400", "shared_buffers=64MB"];
         if durability == Durability::Memory {
             settings.extend(["fsync=off", "full_page_writes=off", "synchronous_commit=off"]);
         }
@@ -102,7 +100,7 @@ impl Postgres {
         for setting in settings {
             command.args(["-c", setting]);
         }
-        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::Builder::new().name("postgres".to_owned()).spawn(move || {
             let mut child = match command.spawn() {

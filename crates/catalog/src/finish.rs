@@ -91,8 +91,9 @@ impl Catalog {
         now: Timestamp,
         follow_ups: FollowUps<'_>,
     ) -> Result<Vec<JobId>, Error> {
-        const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) \
-             AND ($2 IS NULL OR mover IS NULL OR mover = $2) ORDER BY number";
+        const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' \
+             AND ($2 IS NULL OR mover IS NULL OR mover = $2) AND ($1 IS NULL OR lease_until_ms < $1 \
+             OR (overdue = 1 AND started_ms + time_limit_ms + $3 < $1)) ORDER BY number";
         let limit = expired_at.map(millis);
         if sqlx::query(SELECT).bind(limit).bind(mover).bind(PATIENCE_MS).fetch_optional(self.readers()).await?.is_none()
         {

@@ -80,7 +80,7 @@ async fn is_not_removed_under_a_job() {
         let Err(Error::InUse(problem)) = catalog.remove_client(&lab).await else { panic!() };
         assert_eq!(problem.code, "client.in_use");
         assert!(problem.message.contains(&job.id.to_string()), "{problem}");
-        super::fixture::claim(&catalog, job.id).await;
+        super::fixture::claim_any(&catalog, 1).await;
     }
     catalog.finish(job.id, 1, &failed(), at(2), NO_RECOVERY).await.unwrap();
     catalog.remove_client(&lab).await.unwrap();
@@ -94,7 +94,7 @@ async fn half_added_ones_can_be_swept_away() {
     let (catalog, _dir) = catalog().await;
     let kept = ready_client(&catalog, "kept").await;
     catalog.insert_client(&client("half"), &Secret::new("x")).await.unwrap();
-    catalog.discard_unready().await.unwrap();
+    catalog.discard_unready(at(3600)).await.unwrap();
     ready_client(&catalog, "half").await;
     assert_eq!(catalog.client("kept").await.unwrap(), kept);
 }

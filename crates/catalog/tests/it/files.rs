@@ -3,7 +3,10 @@ use std::path::Path;
 
 use xenkeep_api::{DatastoreId, NewDatastore, Secret};
 
-use crate::sqlite::fixture::{at, catalog, client, ready_client};
+use xenkeep_catalog::{Catalog, Error};
+
+use crate::sqlite::fixture::{any_backup, at, catalog, client, ready_client, run};
+use crate::sqlite::journal::entry;
 
 /// Every file in the directory but the key itself, searched for a text.
 fn files_with(dir: &Path, needle: &[u8]) -> Vec<String> {
@@ -52,4 +55,47 @@ async fn do_not_show_in_debug_output() {
     for shown in [format!("{catalog:?}"), format!("{access:?}"), format!("{lab:?}")] {
         assert!(!shown.contains(crate::sqlite::fixture::PASSWORD), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn hold_a_journal_that_outlives_the_process() {
+    let (catalog, dir) = catalog().await;
+    let job = run(&catalog, any_backup()).await;
+    let entry = entry("a");
+    catalog.journal_write(job.id, job.fence, &entry, at(2)).await.unwrap();
+    // As a killed process leaves it: nothing is closed, the WAL is as it is. (A copy, because our own handles are open.)
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["xenkeep.db", "xenkeep.db-wal", "key"] {
+        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+    }
+    let after = Catalog::open(copy.path()).await.unwrap();
+    assert_eq!(after.journal(job.id).await.unwrap(), [entry]);
+}
+
+#[tokio::test]
+async fn hold_a_journal_that_is_sealed_and_bound_to_its_rows() {
+    let (catalog, dir) = catalog().await;
+    let job = run(&catalog, any_backup()).await;
+    let (a, b) = (entry("the contents of a virtual TPM"), entry("other"));
+    for entry in [&a, &b] {
+        catalog.journal_write(job.id, job.fence, entry, at(2)).await.unwrap();
+    }
+    catalog.journal_write(job.id, job.fence, &a, at(3)).await.unwrap();
+    for name in ["xenkeep.db", "xenkeep.db-wal"] {
+        let bytes = std::fs::read(dir.path().join(name)).unwrap();
+        assert!(!bytes.windows(11).any(|window| window == b"virtual TPM"), "{name}");
+    }
+    catalog.close().await;
+    // Somebody who can write to the file, but has no key, moves what is sealed to another row.
+    let file =
+        sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.path().join("xenkeep.db").display())).await.unwrap();
+    let swapped = sqlx::query("UPDATE journal SET what_sealed = (SELECT what_sealed FROM journal WHERE id = $1)")
+        .bind(a.id.to_string())
+        .execute(&file)
+        .await
+        .unwrap();
+    assert_eq!(swapped.rows_affected(), 2);
+    file.close().await;
+    let catalog = Catalog::open(dir.path()).await.unwrap();
+    assert!(matches!(catalog.journal(job.id).await, Err(Error::Sealed(place)) if place.contains(&b.id.to_string())));
 }

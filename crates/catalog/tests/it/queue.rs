@@ -266,7 +266,8 @@ async fn a_job_that_takes_too_long_is_stopped_and_has_failed() {
     expected.sort();
     assert_eq!(stopped, expected);
     assert!(catalog.stop_overdue(at(13)).await.unwrap().is_empty(), "once is enough");
-    let told = |index: usize| catalog.renew(claimed[index].id, claimed[index].fence, at(9000), &NOTHING, &[]);
+    let told =
+        async |index: usize| catalog.renew(claimed[index].id, claimed[index].fence, at(9000), &NOTHING, &[]).await;
     assert!(told(0).await.unwrap());
     assert!(!told(3).await.unwrap());
     let cancelled = report(JobState::Cancelled, None);

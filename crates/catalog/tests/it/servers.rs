@@ -61,7 +61,8 @@ async fn one_of_them_is_the_scheduler_until_it_is_gone() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    assert!(taken.expect("the right is free again").holds().await);
+    let mut taken = taken.expect("the right is free again");
+    assert!(taken.holds().await);
     assert!(one.become_scheduler().await.unwrap().is_none());
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod fixture;
 #[path = "jobs.rs"]
 mod jobs;
 #[path = "journal.rs"]
-mod journal;
+pub(crate) mod journal;
 #[path = "points.rs"]
 mod points;
 #[path = "queue.rs"]
