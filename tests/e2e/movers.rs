@@ -178,13 +178,13 @@ impl Site {
             self.movers[0].machine.link(network, false)?;
         }
         self.pool.clear_faults()?;
-        self.taken_over(&job, "two")?;
+        self.interrupted(&job)?;
+        self.until("the mover gives up", |site| Ok(site.movers[0].log().contains("the job is given up")))?;
+        // Only now the pool hears that nobody reads its stream any more, and lets go of the snapshot.
         for network in [&self.control, &self.data] {
             self.movers[0].machine.link(network, true)?;
         }
-        self.until("the mover gives up", |site| {
-            Ok(site.movers[0].log().contains(&format!("job={job}")) && site.movers[0].log().contains("given up"))
-        })?;
+        self.tidied_up(&job, "two")?;
         self.check("after a mover was cut off")?;
         self.works_again("one")
     }
@@ -219,10 +219,18 @@ impl Site {
 
     /// Waits until a job is called interrupted, and another mover has tidied up after it.
     fn taken_over(&self, job: &str, by: &str) -> Result<()> {
+        self.interrupted(job)?;
+        self.tidied_up(job, by)
+    }
+
+    fn interrupted(&self, job: &str) -> Result<()> {
         self.product.ok(&["client", "set", "lab", "--mover", "any"])?;
         self.until("the job is interrupted", |site| {
             Ok(site.product.json(&["job", "show", job])?["state"] == "interrupted")
-        })?;
+        })
+    }
+
+    fn tidied_up(&self, job: &str, by: &str) -> Result<()> {
         self.until("all is tidied up", |site| {
             let jobs = site.product.json(&["job", "list"])?;
             let open = |job: &Value| job["state"] == "queued" || job["state"] == "running";

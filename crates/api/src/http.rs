@@ -9,7 +9,10 @@ mod drives;
 mod error;
 mod events;
 mod movers;
+mod reports;
+mod schedules;
 mod stores;
+mod tasks;
 mod tls;
 mod upkeep;
 

@@ -28,9 +28,11 @@ mod movers;
 mod options;
 mod points;
 mod problem;
+mod reports;
 mod restores;
 mod result;
 mod retention;
+mod schedules;
 mod secret;
 mod spec;
 mod tasks;
@@ -46,7 +48,7 @@ pub use datastores::{
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
-pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, ScheduleId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
@@ -58,19 +60,29 @@ pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
 };
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
+pub use points::{
+    LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
+pub use reports::{
+    DailySummary, DeliveryState, Language, MailRequest, MailSecurity, MailSettings, NewWebhook, OverdueVm, Report,
+    ReportDelivery, ReportKind, ReportWhen, ReportedJob, SummaryFindings, Webhook,
+};
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
+pub use schedules::{
+    Blackout, BlackoutRequest, DayOrTime, FollowUpOn, FollowUpState, NewSchedule, NotADay, NotATarget, Overlap,
+    PlannedStart, Schedule, ScheduleSettings, ScheduleStart, StartOutcome, Target,
+};
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
 pub use tasks::{
-    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
-    Source, StartRequest, Started, Task, TaskChange,
+    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection,
+    SelectionRequest, Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{PowerState, Transport};
+use crate::{BackupOptions, BackupType, PowerState, Transport};
 
 /// Back up one VM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -18,6 +18,12 @@ pub struct BackupRequest {
     /// How data travels this time, if not as the client says.
     #[serde(default)]
     pub transport: Option<Transport>,
+    /// How it is read.
+    #[serde(default)]
+    pub backup_type: BackupType,
+    /// The rest of how.
+    #[serde(default)]
+    pub options: BackupOptions,
 }
 
 /// Where a restored VM goes.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolSummary, PoolVm,
-    PruneSummary, RescanSummary, RestoredVm, VerifySummary,
+    PruneSummary, RescanSummary, RestoredVm, Selected, VerifySummary,
 };
 
 /// What a job made or found.
@@ -41,6 +41,11 @@ pub enum JobResult {
     Point {
         /// The restore point that was written.
         point: Point,
+    },
+    /// Of `expand-selection`.
+    Selected {
+        /// What the source means today.
+        selected: Selected,
     },
     /// Of `backup-host`; also of one that failed or was cancelled half-way.
     Points {

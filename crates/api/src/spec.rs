@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement, PruneRequest, Transport, VerifyRequest};
+use crate::{
+    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement,
+    PruneRequest, Source, Transport, VerifyRequest,
+};
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,6 +54,21 @@ pub enum JobSpec {
         datastore: DatastoreId,
         /// Overrides the client's transport.
         transport: Option<Transport>,
+        /// How it is read.
+        #[serde(default)]
+        backup_type: BackupType,
+        /// The rest of how.
+        #[serde(default)]
+        options: BackupOptions,
+    },
+    /// Find out what a source means today.
+    ExpandSelection {
+        /// The pool.
+        client: ClientId,
+        /// A selection, or all hosts.
+        source: Source,
+        /// What is queued for each that is found; nothing is if absent.
+        order: Option<BackupOrder>,
     },
     /// Back up a pool's database.
     BackupMetaData {
@@ -190,6 +208,7 @@ impl JobSpec {
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
             Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
+            Self::ExpandSelection { .. } => JobKind::ExpandSelection,
             Self::BackupMetaData { .. } => JobKind::BackupMetaData,
             Self::BackupHost { .. } => JobKind::BackupHost,
             Self::RestoreMetaData { .. } => JobKind::RestoreMetaData,
@@ -212,6 +231,7 @@ impl JobSpec {
             Self::CheckClient { client }
             | Self::ListVms { client }
             | Self::Backup { client, .. }
+            | Self::ExpandSelection { client, .. }
             | Self::BackupMetaData { client, .. }
             | Self::BackupHost { client, .. }
             | Self::RestoreMetaData { client, .. }
@@ -252,7 +272,7 @@ impl JobSpec {
             | Self::VerifyDatastore { datastore, .. }
             | Self::CopyPoints { datastore, .. } => Some(*datastore),
             Self::Recover { datastore, .. } => *datastore,
-            Self::CheckClient { .. } | Self::ListVms { .. } => None,
+            Self::CheckClient { .. } | Self::ListVms { .. } | Self::ExpandSelection { .. } => None,
         }
     }
 
@@ -313,6 +333,7 @@ pub enum JobKind {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    ExpandSelection,
     BackupMetaData,
     BackupHost,
     RestoreMetaData,

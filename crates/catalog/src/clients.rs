@@ -6,7 +6,7 @@ use xenkeep_api::{Client, ClientAccess, ClientId, ClientLimits, PoolSummary, Pro
 use crate::db::{Connection, Row};
 use crate::queue::client_limits;
 use crate::words::{from_json, from_word, id, json, millis, time, word};
-use crate::{Catalog, Error, jobs, names};
+use crate::{Catalog, Error, jobs, names, tasks};
 
 /// The clients that are there: all, or the one of a name or id.
 const SELECT: &str = "SELECT id, name, address, user_name, transport, certificate_sha256, pool, mover, created_ms, \
@@ -108,6 +108,7 @@ impl Catalog {
                     .about(client.name.clone()),
             ));
         }
+        tasks::refuse_removal(&mut tx, client).await?;
         sqlx::query("DELETE FROM clients WHERE id = $1").bind(client.id.to_string()).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }

@@ -24,12 +24,13 @@ mod config;
 mod data_dir;
 mod engine;
 mod error;
+mod notify;
 mod rest;
 mod server;
 mod tls;
 
 pub use config::{Limits, ServerConfig, Tls};
-pub use engine::{Clock, ContentReader, ContentSender, Engine, SystemClock};
+pub use engine::{Clock, ContentReader, ContentSender, Engine, Prepared, SystemClock};
 pub use error::Error;
 pub use rest::openapi_json;
 pub use server::Server;

@@ -12,16 +12,20 @@ mod drives;
 mod events;
 mod exports;
 mod extract;
+mod groups;
 mod jobs;
 mod leases;
 mod movers;
 mod openapi;
 mod points;
 mod problem;
+mod reports;
 mod restores;
 mod retention;
+mod schedules;
 mod service;
 mod stores;
+mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -94,6 +98,19 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(backups::start))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::show, schedules::set, schedules::remove))
+        .routes(routes!(schedules::starts))
+        .routes(routes!(schedules::add_blackouts))
+        .routes(routes!(schedules::planned))
+        .routes(routes!(reports::list))
+        .routes(routes!(reports::mail, reports::set_mail, reports::remove_mail))
+        .routes(routes!(reports::test_mail))
+        .routes(routes!(reports::webhooks, reports::add_webhook))
+        .routes(routes!(reports::remove_webhook))
+        .routes(routes!(reports::test_webhook))
+        .routes(routes!(reports::summary, reports::set_summary, reports::remove_summary))
+        .routes(routes!(reports::send_summary))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
@@ -106,6 +123,14 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(retention::preview))
         .routes(routes!(retention::apply))
         .routes(routes!(retention::protect, retention::unprotect))
+        .routes(routes!(tasks::list, tasks::create))
+        .routes(routes!(tasks::show, tasks::set, tasks::remove))
+        .routes(routes!(tasks::start))
+        .routes(routes!(tasks::select))
+        .routes(routes!(tasks::run))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::set, groups::remove))
+        .routes(routes!(groups::start))
 }
 
 /// Calls that ask for the token of a mover.

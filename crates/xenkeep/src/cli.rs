@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, drives, exports, jobs, movers, points, restores, server, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, movers, points, reports, restores,
+    schedules, server, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -79,6 +80,10 @@ pub(crate) enum Command {
     Datastore(datastores::Datastores),
     #[command(subcommand)]
     Drive(drives::Drives),
+    #[command(subcommand)]
+    Task(tasks::Tasks),
+    #[command(subcommand)]
+    Group(groups::Groups),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),
@@ -87,6 +92,10 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Job(jobs::Jobs),
     Mover(movers::Movers),
+    #[command(subcommand)]
+    Schedule(schedules::Schedules),
+    #[command(subcommand)]
+    Report(reports::Reports),
     Completion(completion::Completion),
 }
 

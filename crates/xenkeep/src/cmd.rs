@@ -7,13 +7,19 @@ pub(crate) mod datastores;
 pub(crate) mod drives;
 pub(crate) mod exports;
 pub(crate) mod forget;
+pub(crate) mod groups;
 pub(crate) mod jobs;
 pub(crate) mod movers;
+pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
+pub(crate) mod reports;
 pub(crate) mod restores;
+pub(crate) mod schedules;
 pub(crate) mod server;
+pub(crate) mod starts;
 pub(crate) mod stores;
+pub(crate) mod tasks;
 pub(crate) mod upkeep;
 pub(crate) mod vms;
 
@@ -50,12 +56,16 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Vm(vms) => vms.run(&context).await,
         Command::Datastore(datastores) => datastores.run(&context).await,
         Command::Drive(drives) => drives.run(&context).await,
+        Command::Task(tasks) => tasks.run(&context).await,
+        Command::Group(groups) => groups.run(&context).await,
         Command::Backup(backup) => backup.run(&context).await,
         Command::Point(points) => points.run(&context).await,
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
         Command::Mover(movers) => movers.run(&context).await,
+        Command::Schedule(schedules) => schedules.run(&context).await,
+        Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),
     }
 }

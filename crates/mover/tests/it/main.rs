@@ -8,6 +8,7 @@ mod desk;
 mod export;
 mod late;
 mod looping;
+mod options;
 mod restore;
 mod rig;
 mod stores;

@@ -189,6 +189,7 @@ impl Class {
             JobKind::Recover => Self::Recovery,
             JobKind::CheckClient
             | JobKind::ListVms
+            | JobKind::ExpandSelection
             | JobKind::CreateDatastore
             | JobKind::AttachDatastore
             | JobKind::DatastoreKeys

@@ -24,6 +24,9 @@ use utoipa::{Modify, OpenApi};
         (name = "movers", description = "Machines that move data"),
         (name = "mover", description = "What a mover calls, with its own token"),
         (name = "points", description = "What can be restored"),
+        (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),
+        (name = "schedules", description = "When something starts"),
+        (name = "reports", description = "What people are told without asking"),
         (name = "service", description = "The server itself"),
     )
 )]

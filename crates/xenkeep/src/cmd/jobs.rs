@@ -106,6 +106,7 @@ enum KindArg {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    ExpandSelection,
     Restore,
     Export,
     ForgetPoints,
@@ -126,6 +127,7 @@ impl From<KindArg> for JobKind {
             KindArg::RescanDatastore => Self::RescanDatastore,
             KindArg::DatastoreKeys => Self::DatastoreKeys,
             KindArg::Backup => Self::Backup,
+            KindArg::ExpandSelection => Self::ExpandSelection,
             KindArg::Restore => Self::Restore,
             KindArg::Export => Self::Export,
             KindArg::ForgetPoints => Self::ForgetPoints,
@@ -377,6 +379,7 @@ fn shown(job: &Job) -> String {
 fn result(result: &JobResult) -> String {
     match result {
         JobResult::Pool { pool } => format!("pool {} ({})", pool.uuid, pool.product),
+        JobResult::Selected { selected } => format!("{} VMs", selected.vms.len()),
         JobResult::Vms { vms } => format!("{} VMs", vms.len()),
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
         JobResult::Rescanned { rescan } => {

@@ -50,6 +50,9 @@ struct Run {
     /// Where it keeps what it knows of repositories, so that it need not read it again.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Directory with the commands that tasks may run before and after backups; without it, they may run none.
+    #[arg(long, value_name = "DIR", env = "XENKEEP_HOOKS_DIR", hide_env_values = true)]
+    hooks_dir: Option<PathBuf>,
     /// Jobs that it takes at once.
     #[arg(long, value_name = "N", default_value = "8")]
     jobs: NonZeroUsize,
@@ -114,7 +117,12 @@ impl Run {
         context.console.result(&serde_json::json!({ "mover": name, "server": api.url() }), || {
             format!("mover {name} takes jobs from {}", api.url())
         })?;
-        let config = MoverConfig { parallel_jobs: self.jobs, cache_dir: self.cache_dir()?, ..MoverConfig::default() };
+        let config = MoverConfig {
+            parallel_jobs: self.jobs,
+            cache_dir: self.cache_dir()?,
+            hooks_dir: self.hooks_dir.clone(),
+            ..MoverConfig::default()
+        };
         let mover = xenkeep_mover::Mover::new(Arc::new(leases), config);
         let stop = CancellationToken::new();
         let mut moving = tokio::spawn({

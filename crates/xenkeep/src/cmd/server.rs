@@ -58,6 +58,10 @@ pub(crate) struct Server {
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(3..=3600))]
     lease: u64,
 
+    /// Directory with the commands that tasks may run before and after backups; without it, they may run none.
+    #[arg(long, value_name = "DIR", env = "XENKEEP_HOOKS_DIR", hide_env_values = true)]
+    hooks_dir: Option<PathBuf>,
+
     /// Form of the log on stderr.
     #[arg(long, value_name = "FORM", default_value = "text")]
     log_format: LogFormat,
@@ -90,7 +94,12 @@ impl Server {
         let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
 
         let stop = CancellationToken::new();
-        let mut moving = tokio::spawn(move_data(&server, !self.no_local_mover, stop.clone()));
+        let config = MoverConfig {
+            cache_dir: Some(server.data_dir().join("cache")),
+            hooks_dir: self.hooks_dir.clone(),
+            ..MoverConfig::default()
+        };
+        let mut moving = tokio::spawn(move_data(&server, config, !self.no_local_mover, stop.clone()));
         announce(context, &server)?;
 
         tokio::select! {
@@ -119,10 +128,10 @@ impl Server {
 /// The mover in this process, if there is to be one; until `stop`.
 fn move_data(
     server: &xenkeep_server::Server,
+    config: MoverConfig,
     has_mover: bool,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let config = MoverConfig { cache_dir: Some(server.data_dir().join("cache")), ..MoverConfig::default() };
     let leases = EngineLeases {
         engine: server.engine().clone(),
         mover: server.mover().to_owned(),
