@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use xenkeep_api::*;
 
 use crate::{
     desk::Desk,
