@@ -3,4 +3,5 @@
 
 mod kill;
 mod movers;
+mod tasks;
 mod upkeep;
