@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "is the plain HTTP client in tests"),
     ("openssl", "is the TLS client that agrees or not"),
     ("g++", "builds libFuzzer"),
+    ("iproute2", "joins network namespaces in tests"),
     ("procps", "sends signals in tests"),
     ("python3-venv", "holds the XenAPI SDK, an S3 server and a mail server"),
 ];

@@ -34,6 +34,9 @@ pub struct Client {
     pub certificate_sha256: Option<String>,
     /// What the pool said of itself when it was added or last checked.
     pub pool: Option<PoolSummary>,
+    /// The mover that does its jobs; without one, whichever is free.
+    #[serde(default)]
+    pub mover: Option<String>,
     /// How many jobs may work on it at once.
     #[serde(default)]
     pub limits: ClientLimits,
@@ -76,6 +79,9 @@ pub struct NewClient {
     /// The certificate to expect, as SHA-256 in hex with or without colons; without it the first one seen is pinned.
     #[serde(default)]
     pub certificate_sha256: Option<String>,
+    /// The mover that does its jobs; without one, whichever is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mover: Option<String>,
 }
 
 /// What a pool says of itself.
@@ -93,6 +99,9 @@ pub struct PoolSummary {
     pub hosts: u32,
     /// Certificate that the master showed: SHA-256, lower-case hex. None over http.
     pub certificate_sha256: Option<String>,
+    /// Management addresses of all hosts, as XAPI knows them. No mover may have one of these.
+    #[serde(default)]
+    pub host_addresses: Vec<String>,
 }
 
 /// Power state of a VM, XAPI's `vm_power_state`.

@@ -8,6 +8,7 @@
 mod drives;
 mod error;
 mod events;
+mod movers;
 mod reports;
 mod schedules;
 mod stores;
@@ -42,6 +43,8 @@ pub enum Trust {
     System,
     /// The one with this SHA-256 (hex, colons allowed), whoever signed it and for whatever name.
     Pinned(String),
+    /// One that an authority in this text (PEM certificates) has signed for the server's name, and nobody else.
+    Authority(String),
 }
 
 /// Which jobs to list; what is absent does not restrict.
@@ -86,6 +89,9 @@ impl ApiClient {
             .no_proxy();
         if let (Trust::Pinned(pin), "https") = (trust, base.scheme()) {
             builder = builder.tls_backend_preconfigured(tls::pinned(pin)?);
+        }
+        if let (Trust::Authority(pem), "https") = (trust, base.scheme()) {
+            builder = builder.tls_backend_preconfigured(tls::signed_by(pem)?);
         }
         let http = builder.build().map_err(|source| Error::Unreachable { url: url.to_owned(), source })?;
         Ok(Self { base, token, http })

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{ClientId, DatastoreId, JobId, JobSpec, KnownPoint, Point, S3Place, Secret, Transport};
 
 /// A job lent to a mover for a limited time, with the secrets of this job and no others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LeasedJob {
     /// The job.
     pub id: JobId,
@@ -34,7 +35,7 @@ pub struct LeasedJob {
 }
 
 /// How to reach a client's pool.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ClientAccess {
     /// Our id of it.
     pub id: ClientId,
@@ -53,7 +54,7 @@ pub struct ClientAccess {
 }
 
 /// How to open a datastore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DatastoreAccess {
     /// Our id of it.
     pub id: DatastoreId,
@@ -72,7 +73,7 @@ pub struct DatastoreAccess {
 }
 
 /// Something that a job made, or is about to make, outside, and how to undo it. The server keeps it unread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JournalEntry {
     /// Chosen by the mover.
     pub id: Uuid,
@@ -81,7 +82,7 @@ pub struct JournalEntry {
 }
 
 /// What the server wants of a running job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Directive {
     /// Go on.
@@ -93,7 +94,7 @@ pub enum Directive {
 }
 
 /// Where a job is about to work.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Places {
     /// uuid of the host that the VM runs on.
     pub host: Option<String>,

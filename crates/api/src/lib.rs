@@ -24,6 +24,7 @@ mod ids;
 mod jobs;
 mod lease;
 mod metadata;
+mod movers;
 mod options;
 mod points;
 mod problem;
@@ -51,6 +52,10 @@ pub use ids::{ClientId, DatastoreId, JobId, RunId, ScheduleId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
+pub use movers::{
+    ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
+    NewMover, Occupation, Occupied, Renewal, Renewed,
+};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,

@@ -9,7 +9,7 @@ use crate::words::{from_json, from_word, id, json, millis, time, word};
 use crate::{Catalog, Error, jobs, names, tasks};
 
 /// The clients that are there: all, or the one of a name or id.
-const SELECT: &str = "SELECT id, name, address, user_name, transport, certificate_sha256, pool, created_ms, \
+const SELECT: &str = "SELECT id, name, address, user_name, transport, certificate_sha256, pool, mover, created_ms, \
     max_jobs, max_host_jobs, max_sr_jobs \
     FROM clients WHERE ready = 1 AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
 
@@ -27,7 +27,7 @@ impl Catalog {
         }
         sqlx::query(
             "INSERT INTO clients (id, name, address, user_name, password_sealed, transport, certificate_sha256, pool, \
-             ready, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9)",
+             ready, created_ms, mover) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10)",
         )
         .bind(client.id.to_string())
         .bind(&client.name)
@@ -38,6 +38,7 @@ impl Catalog {
         .bind(&client.certificate_sha256)
         .bind(client.pool.as_ref().map(json))
         .bind(millis(client.created_at))
+        .bind(&client.mover)
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)
@@ -164,6 +165,7 @@ fn client(row: &Row) -> Result<Client, Error> {
         transport: from_word("clients.transport", row.try_get("transport")?)?,
         certificate_sha256: row.try_get("certificate_sha256")?,
         pool: pool.map(|text| from_json("clients.pool", &text)).transpose()?,
+        mover: row.try_get("mover")?,
         limits: client_limits(row)?,
         created_at: time("clients.created_ms", row.try_get("created_ms")?)?,
     })

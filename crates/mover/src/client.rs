@@ -35,6 +35,7 @@ pub(crate) async fn summary(session: &Session) -> Result<PoolSummary, Stop> {
         product: master.map(Host::product).unwrap_or_default(),
         hosts: u32::try_from(hosts.len()).unwrap_or(u32::MAX),
         certificate_sha256: session.pool.certificate().map(|certificate| certificate.to_string()),
+        host_addresses: hosts.values().map(|host| host.address.clone()).filter(|address| !address.is_empty()).collect(),
     })
 }
 

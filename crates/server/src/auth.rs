@@ -21,8 +21,10 @@ use crate::data_dir::{self, DataDir};
 const ADMIN: &str = "admin";
 /// What each token begins with, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "xk_";
+/// What the token of a mover begins with.
+pub(crate) const MOVER_PREFIX: &str = "xkm_";
 /// No token is longer.
-const MAX_LEN: usize = 128;
+pub(crate) const MAX_LEN: usize = 128;
 
 /// The tokens that open the API.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Tokens {
         let admin = known.iter().find(|(name, _)| name == ADMIN).map(|(_, sha256)| sha256.clone());
         if admin.is_none() || admin != in_file.map(hex::encode) {
             // The hash first: with a file that fits no hash the next start would find the same mismatch and repair it.
-            let token = random_token()?;
+            let token = random_token(PREFIX)?;
             catalog.set_token(ADMIN, &hex::encode(hash(token.expose())), now).await?;
             data_dir::write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
             tracing::info!(path = %path.display(), "made a new API token");
@@ -67,10 +69,15 @@ fn hash(token: &str) -> [u8; 32] {
     hash
 }
 
-fn random_token() -> Result<Secret, Error> {
+/// SHA-256 of a token as lower-case hex: what is kept of it.
+pub(crate) fn hashed(token: &str) -> String {
+    hex::encode(hash(token))
+}
+
+pub(crate) fn random_token(prefix: &str) -> Result<Secret, Error> {
     let mut bits = [0; 32];
     OsRng.try_fill_bytes(&mut bits).map_err(|error| Error::Random(error.to_string()))?;
-    Ok(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits))))
+    Ok(Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bits))))
 }
 
 #[cfg(test)]
@@ -79,7 +86,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_differ() {
-        let (a, b) = (random_token().unwrap(), random_token().unwrap());
+        let (a, b) = (random_token(PREFIX).unwrap(), random_token(PREFIX).unwrap());
         assert_ne!(a, b);
         assert!(a.expose().starts_with("xk_") && a.expose().len() == 3 + 43, "{}", a.expose());
     }

@@ -51,7 +51,15 @@ impl Server {
         };
         // Listens before anything is decided: a taken port must not interrupt any job's records.
         let (listener, address) = listen(config.listen)?;
-        let engine = Engine::start(catalog, config.clock, config.limits, config.time_zone, &config.mover).await?;
+        let engine = Engine::start(
+            catalog,
+            config.clock,
+            config.limits,
+            config.time_zone,
+            &config.mover,
+            config.has_local_mover,
+        )
+        .await?;
         let router = rest::router(engine.clone(), Arc::new(tokens));
         let handle = Handle::new();
         let url = url(&identity, address);
@@ -175,7 +183,7 @@ fn serve(
     router: axum::Router,
     handle: Handle<SocketAddr>,
 ) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match identity {
         Some(identity) => {
             let config = RustlsConfig::from_config(identity.config);

@@ -9,6 +9,7 @@ pub(crate) mod exports;
 pub(crate) mod forget;
 pub(crate) mod groups;
 pub(crate) mod jobs;
+pub(crate) mod movers;
 pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
@@ -62,6 +63,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Mover(movers) => movers.run(&context).await,
         Command::Schedule(schedules) => schedules.run(&context).await,
         Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),

@@ -57,6 +57,7 @@ pub(crate) fn client(name: &str) -> Client {
         transport: Transport::Https,
         certificate_sha256: None,
         pool: None,
+        mover: None,
         limits: ClientLimits::default(),
         created_at: at(0),
     }
@@ -70,6 +71,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
+        host_addresses: Vec::new(),
     }
 }
 

@@ -8,7 +8,6 @@ use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
     client,
     context::{JobContext, Stop},
-    journal::Made,
     point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile, PoolFile},
     problem::{self, bytes},
     session::Session,
@@ -34,15 +33,16 @@ pub(super) async fn commit(
     read.writer.file(OVA_FILE, read.ova_xml).await.map_err(store)?;
     read.writer.file(POINT_FILE, Bytes::from(json)).await.map_err(store)?;
     cx.check()?;
-    // A mover that was given up for lost must not commit: its fence is asked once more.
-    cx.journal.rewrite(snapshot.entry, &Made::Snapshot(snapshot.made.clone())).await?;
     let meta = Meta {
         host: spec.client.name.clone(),
         root: format!("/{}/{}", directory(&spec.client.name), snapshot.vm.uuid),
         tags: vec![format!("vm:{}", snapshot.vm.uuid), job_tag(cx.job)],
         time: file.taken_at,
     };
-    let id = read.writer.commit(meta).await.map_err(store)?;
+    // A mover that was given up for lost must not commit: when all is stored, the last thing before the point is listed
+    // is to ask whether the job is still ours.
+    let (journal, progress) = (cx.journal.clone(), cx.progress());
+    let id = read.writer.commit_if(meta, async move { journal.still_ours(&progress).await }).await.map_err(store)?;
     cx.info(format!(
         "point {} written: {} in {} disk(s), {} new, {} stored",
         id.short(),

@@ -8,7 +8,7 @@ use xenkeep_mover::{Mover, MoverConfig};
 
 use crate::desk::Desk;
 
-fn mover(desk: &Arc<Desk>) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+pub(crate) fn mover(desk: &Arc<Desk>) -> (CancellationToken, tokio::task::JoinHandle<()>) {
     let config = MoverConfig { renew_every: Duration::from_millis(10), ..MoverConfig::default() };
     let mover = Mover::new(Arc::<Desk>::clone(desk), config);
     let shutdown = CancellationToken::new();
@@ -40,7 +40,7 @@ fn create_datastore(path: &str) -> LeasedJob {
 }
 
 /// A pool that takes connections and never answers.
-async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
+pub(crate) async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let access = ClientAccess {
         id: ClientId::random(),

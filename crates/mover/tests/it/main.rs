@@ -6,6 +6,7 @@ mod clients;
 mod deaths;
 mod desk;
 mod export;
+mod late;
 mod looping;
 mod options;
 mod restore;

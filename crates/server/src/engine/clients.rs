@@ -26,6 +26,7 @@ impl Engine {
             user: new.user,
             transport: new.transport,
             pool: None,
+            mover: new.mover,
             limits: ClientLimits::default(),
             created_at: self.0.clock.now(),
         };
@@ -33,12 +34,21 @@ impl Engine {
         names::check_address(&client.address)?;
         names::check_label("the user name", &client.user)?;
         check_password(new.password.expose())?;
+        self.check_movers(client.mover.as_slice()).await?;
         let engine = self.clone();
         self.detached(async move {
             engine.0.catalog.insert_client(&client, &new.password).await?;
+            engine.forget_roster();
             let check = JobSpec::CheckClient { client: client.id };
             match engine.run_short(check, &client.name).await {
-                Ok(_) => engine.client(&client.id.to_string()).await,
+                Ok(check) => {
+                    let client = engine.client(&client.id.to_string()).await?;
+                    if let Err(error) = engine.refuse_mover_on_host(&check).await {
+                        engine.0.catalog.remove_client(&client).await?;
+                        return Err(error);
+                    }
+                    Ok(client)
+                }
                 Err(error) => {
                     engine.0.catalog.discard_client(client.id).await?;
                     Err(error)
@@ -51,7 +61,8 @@ impl Engine {
     /// Logs in to a client's pool and notes what it says of itself now.
     pub async fn check_client(&self, name_or_id: &str) -> Result<Client, Error> {
         let client = self.client(name_or_id).await?;
-        self.run_short(JobSpec::CheckClient { client: client.id }, &client.name).await?;
+        let check = self.run_short(JobSpec::CheckClient { client: client.id }, &client.name).await?;
+        self.refuse_mover_on_host(&check).await?;
         self.client(&client.id.to_string()).await
     }
 

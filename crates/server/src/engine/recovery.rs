@@ -33,6 +33,8 @@ impl Engine {
         {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
+        // Movers elsewhere go on with their jobs, and could not say so while no server was there.
+        catalog.renew_leases_but(mover, later(now, limits.lease)).await?;
         for root in catalog.unrecovered_jobs().await? {
             let ended = catalog.ended(root).await?;
             catalog.insert_job(&recovery(&ended, 0, None), now).await?;

@@ -12,6 +12,7 @@ mod hostile;
 mod jobs;
 mod leases;
 mod mover;
+mod movers;
 mod openapi;
 mod points;
 mod recovery;

@@ -1,7 +1,7 @@
 //! `xenkeep client`: the pools that are backed up.
 
 use clap::{Args, Subcommand, ValueEnum};
-use xenkeep_api::{Client, NewClient, Transport};
+use xenkeep_api::{ANY_MOVER, Client, MoverChoice, NewClient, Transport};
 
 use super::Context;
 use crate::{
@@ -48,6 +48,9 @@ pub(crate) struct Add {
     /// Certificate that the pool master must show, as SHA-256 in hex; without it the one that it shows now is pinned.
     #[arg(long, value_name = "SHA256")]
     certificate: Option<String>,
+    /// The mover that does the pool's jobs; without it, whichever is free.
+    #[arg(long, value_name = "NAME")]
+    mover: Option<String>,
 }
 
 /// List the pools.
@@ -68,11 +71,14 @@ pub(crate) struct Check {
     name: String,
 }
 
-/// Set how many jobs may work on a pool at once. What is not named stays.
+/// Set what is known of a pool: its mover, and how many jobs may work on it at once. What is not named stays.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Name or id of the pool.
     name: String,
+    /// The mover that does its jobs; `any` for whichever is free.
+    #[arg(long, value_name = "NAME")]
+    mover: Option<String>,
     /// Jobs on the whole pool; `default` is 3.
     #[arg(long, value_name = "N")]
     jobs: Option<Limit>,
@@ -144,7 +150,7 @@ impl Clients {
 impl Set {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
-        let client = api.client(&self.name).await?;
+        let mut client = api.client(&self.name).await?;
         let mut limits = client.limits;
         let changes = [
             (&mut limits.jobs, self.jobs),
@@ -156,10 +162,22 @@ impl Set {
                 *limit = change;
             }
         }
-        let client = api.set_client_limits(&self.name, &limits).await?;
-        context.console.result(&client, || format!("changed client {}: {}", client.name, limits_text(&client)))?;
+        if limits != client.limits {
+            client = api.set_client_limits(&self.name, &limits).await?;
+        }
+        if let Some(mover) = self.mover {
+            client = api.set_client_mover(&self.name, &MoverChoice { movers: vec![mover] }).await?;
+        }
+        context.console.result(&client, || {
+            format!("changed client {}: {}; {}", client.name, limits_text(&client), mover_text(&client))
+        })?;
         Ok(Exit::Success)
     }
+}
+
+/// Which mover does a pool's jobs, in words.
+fn mover_text(client: &Client) -> String {
+    client.mover.as_ref().map_or_else(|| "by any mover".to_owned(), |mover| format!("by mover {mover}"))
 }
 
 /// How many jobs may work on a pool at once, in words.
@@ -188,6 +206,7 @@ impl Add {
             password,
             transport: self.transport.into(),
             certificate_sha256: self.certificate,
+            mover: self.mover,
         };
         let given = new.certificate_sha256.is_some();
         let client = api.add_client(&new).await?;
@@ -274,6 +293,7 @@ fn shown(client: &Client) -> String {
         ("master", pool.map(|pool| pool.master.clone()).unwrap_or_default()),
         ("product", pool.map(|pool| pool.product.clone()).unwrap_or_default()),
         ("hosts", pool.map(|pool| pool.hosts.to_string()).unwrap_or_default()),
+        ("mover", client.mover.clone().unwrap_or_else(|| ANY_MOVER.to_owned())),
         ("added", units::time(client.created_at)),
     ])
 }

@@ -34,7 +34,9 @@ pub(crate) fn client() -> Client {
             product: "XCP-ng 8.3.0".into(),
             hosts: 2,
             certificate_sha256: Some("ab".repeat(32)),
+            host_addresses: Vec::new(),
         }),
+        mover: None,
         limits: ClientLimits::default(),
         created_at: at(0),
     }
@@ -66,6 +68,7 @@ pub(crate) fn datastore() -> Datastore {
         s3: None,
         repository_id: "c0ffee".into(),
         created_at: at(0),
+        movers: Vec::new(),
         state: DatastoreState::default(),
     }
 }
