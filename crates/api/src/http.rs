@@ -11,6 +11,7 @@ mod events;
 mod movers;
 mod reports;
 mod schedules;
+mod sources;
 mod stores;
 mod tasks;
 mod tls;

@@ -26,7 +26,7 @@ mod reap;
 mod resolve;
 mod snapshot;
 
-pub(crate) use commit::job_tag;
+pub(crate) use commit::{directory, job_tag};
 
 /// What to back up, from where, to where.
 pub(crate) struct BackupSpec {

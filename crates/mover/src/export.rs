@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use xenkeep_api::{DatastoreAccess, ExportFormat, JobResult, Problem};
@@ -18,6 +18,7 @@ use crate::{
     open::OpenPoint,
     problem,
     progress::DoneBytes,
+    streamed::StreamedPoint,
 };
 
 /// Bytes are handed on in pieces of this size.
@@ -40,12 +41,12 @@ pub(crate) struct ExportSpec {
 /// Streams a point, or a disk of it.
 pub(crate) async fn export(cx: &JobContext, leases: &dyn Leases, spec: &ExportSpec) -> Result<JobResult, Stop> {
     cx.step("open");
+    if spec.format == ExportFormat::File {
+        return file(cx, leases, spec).await;
+    }
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
     let disk = match spec.format {
-        ExportFormat::Xva => None,
-        ExportFormat::File => {
-            return Err(Problem::new("export.no_file", "the point holds a VM: there is no single file in it").into());
-        }
+        ExportFormat::Xva | ExportFormat::File => None,
         ExportFormat::Raw => Some(chosen(&point, spec.disk.as_deref())?),
     };
     cx.step("connect");
@@ -58,16 +59,46 @@ pub(crate) async fn export(cx: &JobContext, leases: &dyn Leases, spec: &ExportSp
         Some(position) => raw(cx, &point, &position, &mut outlet).await,
     };
     match sent {
-        Ok(()) => {
-            let (bytes, sha256) = outlet.finish();
-            cx.info(format!("{bytes} bytes sent, SHA-256 {sha256}"));
-            Ok(JobResult::Export { bytes, sha256 })
-        }
+        Ok(()) => Ok(exported(cx, outlet)),
         Err(stop) => {
             outlet.fail(&stop).await;
             Err(stop)
         }
     }
+}
+
+/// The one stream of a point, as it came from the pool.
+async fn file(cx: &JobContext, leases: &dyn Leases, spec: &ExportSpec) -> Result<JobResult, Stop> {
+    let point = StreamedPoint::open(cx, &spec.datastore, &spec.point, None).await?;
+    let stream = point.stream()?;
+    cx.step("connect");
+    let attach = async { leases.content(cx.job, spec.fence).await.map_err(no_reader) };
+    let mut outlet = Outlet::new(cx.or_cancelled(attach).await?, cx);
+    cx.step("export");
+    let store = |error: xenkeep_repo::Error| Stop::from(problem::repo(&spec.datastore, &error));
+    let mut pieces = stream.pieces();
+    let sent = async {
+        while let Some(mut piece) = cx.or_cancelled(async { pieces.try_next().await.map_err(store) }).await? {
+            while !piece.is_empty() {
+                outlet.send(piece.split_to(piece.len().min(PIECE_BYTES))).await?;
+            }
+        }
+        Ok(())
+    };
+    let sent = sent.await;
+    match sent {
+        Ok(()) => Ok(exported(cx, outlet)),
+        Err(stop) => {
+            outlet.fail(&stop).await;
+            Err(stop)
+        }
+    }
+}
+
+fn exported(cx: &JobContext, outlet: Outlet<'_>) -> JobResult {
+    let (bytes, sha256) = outlet.finish();
+    cx.info(format!("{bytes} bytes sent, SHA-256 {sha256}"));
+    JobResult::Export { bytes, sha256 }
 }
 
 fn chosen(point: &OpenPoint, wanted: Option<&str>) -> Result<String, Stop> {

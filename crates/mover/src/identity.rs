@@ -50,8 +50,8 @@ impl Identity {
             records.iter().map(|record| (text(record, position), record.clone())).collect()
         };
         Self {
-            uuid: point.vm.id.clone(),
-            name: point.vm.name.clone(),
+            uuid: point.source().id.clone(),
+            name: point.source().name.clone(),
             description: text(vm, "name_description"),
             is_a_template: vm["is_a_template"].as_bool().unwrap_or(false),
             ha_restart_priority: text(vm, "ha_restart_priority"),

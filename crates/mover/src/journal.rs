@@ -30,6 +30,8 @@ pub(crate) enum Made {
     Stopped(StoppedMade),
     /// A VM that is being imported.
     Import(ImportMade),
+    /// A task that goes with a stream.
+    Task(TaskMade),
     /// A VM that takes the place of another.
     Swap(Box<SwapMade>),
 }
@@ -49,6 +51,13 @@ pub(crate) struct SnapshotMade {
     /// Tasks of the pool that work on it and that do not bear the job's label.
     #[serde(default)]
     pub(crate) tasks: Vec<String>,
+}
+
+/// A task that was or will be made. It is known by its label, which begins with the job's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TaskMade {
+    /// The job that makes it.
+    pub(crate) job: JobId,
 }
 
 /// A VM that was or will be shut down.

@@ -15,6 +15,7 @@
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
 //! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `metadata` `hosts` `streamed` `feed` | a pool's database, its hosts: points of one stream each |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
@@ -27,12 +28,15 @@ mod copy;
 mod datastore;
 mod export;
 mod fence;
+mod feed;
 mod forget;
 mod hooks;
+mod hosts;
 mod identity;
 mod journal;
 mod keys;
 mod lease;
+mod metadata;
 mod mover;
 mod open;
 mod point;
@@ -47,6 +51,7 @@ mod run;
 mod select;
 mod session;
 mod sr;
+mod streamed;
 mod tag;
 mod undo;
 mod verify;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use xenkeep_api::{DatastoreAccess, Problem};
+use xenkeep_api::{DatastoreAccess, PointKind, Problem};
 use xenkeep_disk::{DiskRead, xva::Ova};
 use xenkeep_repo::{PointReader, SnapshotId};
 
@@ -32,17 +32,15 @@ impl OpenPoint {
             let id: SnapshotId = id.parse().map_err(store)?;
             let reader = repo.open_point(&id).await.map_err(store)?;
             let json = reader.file(POINT_FILE).await.map_err(store)?;
+            let file = described(&json)?;
+            if file.kind != PointKind::Vm {
+                return Err(no_vm(file.kind).into());
+            }
             let xml = reader.file(OVA_FILE).await.map_err(store)?;
             let disks = reader.disks().await.map_err(store)?;
-            Ok::<_, Stop>((reader, json, xml, disks))
+            Ok::<_, Stop>((reader, file, xml, disks))
         };
-        let (reader, json, xml, disks) = cx.or_cancelled(open).await?;
-        let file: PointFile = serde_json::from_slice(&json).map_err(|error| damaged(POINT_FILE, &error.to_string()))?;
-        if file.format > FORMAT {
-            return Err(Problem::new("point.too_new", format!("the point was written by {}", file.written_by))
-                .hint("update xenkeep")
-                .into());
-        }
+        let (reader, file, xml, disks) = cx.or_cancelled(open).await?;
         let ova = Ova::parse(&xml).map_err(|error| damaged(OVA_FILE, &problem::chain(&error)))?;
         let point = Self { reader, datastore: datastore.clone(), file, ova };
         point.check(&disks)?;
@@ -91,7 +89,26 @@ impl OpenPoint {
     }
 }
 
-fn damaged(what: &str, why: &str) -> Problem {
+/// What `point.json` says.
+pub(crate) fn described(json: &[u8]) -> Result<PointFile, Problem> {
+    let file: PointFile = serde_json::from_slice(json).map_err(|error| damaged(POINT_FILE, &error.to_string()))?;
+    if file.format > FORMAT {
+        let message = format!("the point was written by {}", file.written_by);
+        return Err(Problem::new("point.too_new", message).hint("update xenkeep"));
+    }
+    Ok(file)
+}
+
+fn no_vm(kind: PointKind) -> Problem {
+    let (what, command) = match kind {
+        PointKind::Host => ("the backup of a host", "restore host"),
+        _ => ("the database of a pool", "restore meta-data"),
+    };
+    Problem::new("point.no_vm", format!("the point holds {what}, not a VM"))
+        .hint(format!("`xenkeep export` writes it to a file, `xenkeep {command}` puts it back"))
+}
+
+pub(crate) fn damaged(what: &str, why: &str) -> Problem {
     Problem::new("point.damaged", format!("{what} of the point is damaged: {why}")).hint(
         "restore another point; `xenkeep datastore verify NAME --full` names all that is damaged in the datastore",
     )

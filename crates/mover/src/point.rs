@@ -7,12 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xenkeep_api::{
     BackupType, ClientId, Consistency, DatastoreId, JobId, LeftOutDisk, Point, PointConsistency, PointDisk, PointKind,
+    PointSummary,
 };
 
 /// Name of the file in the point.
 pub(crate) const POINT_FILE: &str = "point.json";
 /// Name of XAPI's description in the point.
 pub(crate) const OVA_FILE: &str = "ova.xml";
+/// Name of a pool's database in the point.
+pub(crate) const DATABASE_FILE: &str = "pool-database.xml";
+/// Name of a host's backup in the point.
+pub(crate) const HOST_FILE: &str = "host-backup.xbk";
 /// The version that is written here.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -31,9 +36,13 @@ pub(crate) struct PointFile {
     pub(crate) client: Named<ClientId>,
     /// The pool.
     pub(crate) pool: PoolFile,
-    /// The VM (not the snapshot that was read).
-    pub(crate) vm: Named<String>,
-    /// When its disks were frozen, by the pool's clock.
+    /// The VM (not the snapshot that was read), where the point holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vm: Option<Named<String>>,
+    /// The pool or the host, where the point holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source: Option<Named<String>>,
+    /// When its disks were frozen, or reading began, by the pool's clock.
     pub(crate) taken_at: Timestamp,
     /// In which state the disks are: `crash`, `quiesced`, `offline`.
     pub(crate) consistency: String,
@@ -46,9 +55,9 @@ pub(crate) struct PointFile {
     /// Disks of the VM that are not in the point.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) left_out: Vec<LeftOutDisk>,
-    /// `xva`.
+    /// `xva`, or `http` where the point is one stream as it came.
     pub(crate) transport: String,
-    /// Sum of the disks' virtual sizes.
+    /// Sum of the disks' virtual sizes, or length of the stream.
     pub(crate) size_bytes: u64,
     /// What came over the wire.
     pub(crate) moved_bytes: u64,
@@ -57,10 +66,18 @@ pub(crate) struct PointFile {
     /// What the point added to the datastore.
     pub(crate) stored_bytes: u64,
     /// The disks, by position.
+    #[serde(default)]
     pub(crate) disks: Vec<DiskFile>,
+    /// What it holds, for people, where that is no VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<PointSummary>,
     /// XAPI's records of the VM and of what belongs to it, as they were when the snapshot was made.
+    #[serde(default)]
     pub(crate) records: Records,
 }
+
+/// In place of a name that a damaged point lacks.
+static UNNAMED: Named<String> = Named { id: String::new(), name: String::new() };
 
 /// Something with an id and the name it bore.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +119,11 @@ pub(crate) struct Records {
 }
 
 impl PointFile {
+    /// What was read: a VM, a pool, a host.
+    pub(crate) fn source(&self) -> &Named<String> {
+        self.vm.as_ref().or(self.source.as_ref()).unwrap_or(&UNNAMED)
+    }
+
     /// The point as the catalogue knows it.
     pub(crate) fn to_point(&self, id: String, datastore: DatastoreId) -> Point {
         Point {
@@ -111,8 +133,8 @@ impl PointFile {
             client_name: self.client.name.clone(),
             job: self.job,
             kind: self.kind,
-            source_uuid: self.vm.id.clone(),
-            source_name: self.vm.name.clone(),
+            source_uuid: self.source().id.clone(),
+            source_name: self.source().name.clone(),
             taken_at: self.taken_at,
             size_bytes: self.size_bytes,
             new_bytes: self.new_bytes,
@@ -120,7 +142,7 @@ impl PointFile {
             disks: self.disks.iter().map(|file| file.disk.clone()).collect(),
             protection: None,
             damage: None,
-            summary: None,
+            summary: self.summary.clone(),
             backup_type: self.backup_type,
             consistency: self
                 .reached()

@@ -64,6 +64,7 @@ async fn undo(cx: &JobContext, session: &Session, entry: &JournalEntry) -> Resul
         Made::Snapshot(made) => undo::snapshot(cx, session, made, Some(entry.id)).await,
         Made::Stopped(made) => undo::stopped(cx, session, made, Some(entry.id)).await,
         Made::Import(made) => undo::import(cx, session, made, Some(entry.id)).await,
+        Made::Task(made) => undo::tasks(cx, session, &made, entry.id).await,
         Made::Swap(made) => {
             let name = made.vm_name.clone();
             let (ending, mut undone) = Box::pin(restore::settle(cx, session, entry.id, *made)).await?;

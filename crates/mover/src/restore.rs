@@ -38,7 +38,12 @@ pub(crate) struct RestoreSpec {
 pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResult, Stop> {
     cx.step("open");
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
-    cx.info(format!("point of VM {} ({}), taken at {}", point.file.vm.name, point.file.vm.id, point.file.taken_at));
+    cx.info(format!(
+        "point of VM {} ({}), taken at {}",
+        point.file.source().name,
+        point.file.source().id,
+        point.file.taken_at
+    ));
     say_left_out(cx, &point);
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let done = with_pool(cx, spec, &point, &session).await;
@@ -49,7 +54,7 @@ pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobRe
 /// The VM will lack what its backup has left out.
 fn say_left_out(cx: &JobContext, point: &OpenPoint) {
     for disk in &point.file.left_out {
-        let (position, name, vm) = (&disk.position, &disk.name, &point.file.vm.name);
+        let (position, name, vm) = (&disk.position, &disk.name, &point.file.source().name);
         let text = format!("disk {position} ({name}) of VM {vm} is not in the point: its backup left it out");
         let hint = format!("rule {}; make a new disk, or take it from elsewhere", disk.reason);
         cx.warn(Problem::new("restore.disk_left_out", text).hint(hint).about(&disk.vdi_uuid));

@@ -12,7 +12,7 @@ use xenkeep_api::Problem;
 
 use crate::{
     context::{JobContext, Stop},
-    journal::{Made, SnapshotMade, StoppedMade},
+    journal::{Made, SnapshotMade, StoppedMade, TaskMade},
     session::Session,
 };
 
@@ -41,6 +41,18 @@ pub(crate) async fn snapshot(
         cx.journal.clear(entry).await?;
     }
     Ok(undone)
+}
+
+/// Ends and removes the tasks of a job. Clears `entry` when nothing is left.
+pub(crate) async fn tasks(
+    cx: &JobContext,
+    session: &Session,
+    made: &TaskMade,
+    entry: Uuid,
+) -> Result<Vec<String>, Stop> {
+    within_limit(session, tasks::sweep(session, made.job, &[])).await?;
+    cx.journal.clear(entry).await?;
+    Ok(Vec::new())
 }
 
 /// Starts a VM again that was shut down; says what was done. Clears `entry` when it runs.

@@ -101,7 +101,7 @@ async fn touched_point(repo: &Repo, point: AffectedPoint) -> TouchedPoint {
     let AffectedPoint { id, time, disks, files, whole, .. } = point;
     TouchedPoint {
         point: id.to_string(),
-        source_name: file.as_ref().map(|file| file.vm.name.clone()),
+        source_name: file.as_ref().map(|file| file.source().name.clone()),
         client_name: file.map_or(client_name, |file| file.client.name),
         source_uuid,
         taken_at: time,

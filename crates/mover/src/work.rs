@@ -11,7 +11,11 @@ use crate::{
     context::{JobContext, Stop},
     copy, datastore,
     export::{self, ExportSpec},
-    forget, keys, prune, recover, rescan,
+    forget,
+    hosts::{self, HostBackup, HostRestore},
+    keys,
+    metadata::{self, MetaDataBackup, MetaDataRestore},
+    prune, recover, rescan,
     restore::{self, RestoreSpec},
     select, verify,
 };
@@ -32,11 +36,23 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             let spec = BackupSpec { client, datastore, vm, transport, backup_type, options };
             Box::pin(backup::back_up(&cx, &spec)).await
         }
-        JobSpec::BackupMetaData { .. }
-        | JobSpec::BackupHost { .. }
-        | JobSpec::RestoreMetaData { .. }
-        | JobSpec::RestoreHost { .. } => {
-            Err(Problem::new("job.not_known", "this mover cannot do that yet").hint("update the mover").into())
+        JobSpec::BackupMetaData { transport, .. } => {
+            let spec = MetaDataBackup { client: given(client)?, datastore: given(datastore)?, transport };
+            Box::pin(metadata::back_up(&cx, &spec)).await
+        }
+        JobSpec::BackupHost { host, transport, .. } => {
+            let spec = HostBackup { client: given(client)?, datastore: given(datastore)?, host, transport };
+            Box::pin(hosts::back_up(&cx, &spec)).await
+        }
+        JobSpec::RestoreMetaData { point: id, dry_run, transport, .. } => {
+            let (client, datastore) = (given(client)?, given(datastore)?);
+            let spec = MetaDataRestore { client, datastore, point: id, dry_run, transport };
+            Box::pin(metadata::restore(&cx, &spec)).await
+        }
+        JobSpec::RestoreHost { host, point: id, force, transport, .. } => {
+            let (client, datastore) = (given(client)?, given(datastore)?);
+            let spec = HostRestore { client, datastore, point: id, host, force, transport };
+            Box::pin(hosts::restore(&cx, &spec)).await
         }
         JobSpec::Restore { point: id, placement, sr, start, transport, .. } => {
             let (client, datastore) = (given(client)?, given(datastore)?);

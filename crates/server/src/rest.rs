@@ -13,9 +13,11 @@ mod events;
 mod exports;
 mod extract;
 mod groups;
+mod hosts;
 mod jobs;
 mod leases;
 mod movers;
+mod metadata;
 mod openapi;
 mod points;
 mod problem;
@@ -96,6 +98,10 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(movers::set_of_client))
         .routes(routes!(movers::set_of_datastore))
         .routes(routes!(backups::start))
+        .routes(routes!(metadata::back_up))
+        .routes(routes!(metadata::restore))
+        .routes(routes!(hosts::back_up))
+        .routes(routes!(hosts::restore))
         .routes(routes!(restores::start))
         .routes(routes!(exports::start))
         .routes(routes!(schedules::list, schedules::create))

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, drives, exports, groups, jobs, movers, points, reports, restores,
-    schedules, server, tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, movers, points, reports, schedules, server,
+    sources, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),
-    Restore(restores::Restore),
+    Restore(sources::Restore),
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),

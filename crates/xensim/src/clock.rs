@@ -46,6 +46,8 @@ pub struct Timing {
     pub start: Duration,
     /// What a clean shutdown or suspend takes.
     pub shutdown: Duration,
+    /// From the end of a restored database until the master has restarted with it.
+    pub restart: Duration,
     /// How often old tasks and sessions are swept out.
     pub sweep: Duration,
 }
@@ -57,6 +59,7 @@ impl Default for Timing {
             guest_boot: Duration::from_secs(2),
             start: Duration::from_millis(300),
             shutdown: Duration::from_millis(300),
+            restart: Duration::from_secs(30),
             sweep: Duration::from_secs(30),
         }
     }

@@ -45,6 +45,12 @@ pub enum FaultKind {
     RefuseExport,
     /// An import is answered with HTTP 500 before its head.
     RefuseImport,
+    /// The database that is sent has nothing in it, as during a rolling upgrade.
+    StubDatabase,
+    /// The script behind a host's backup fails after `at_byte` bytes.
+    FailBackupScript,
+    /// A host has no partition for backups.
+    NoBackupPartition,
     /// The next RPC connection closes without an answer.
     DropRpc,
     /// `VM.start` fails.

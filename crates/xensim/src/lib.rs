@@ -22,6 +22,7 @@
 pub mod clock;
 pub mod config;
 mod control;
+mod dom0;
 pub mod error;
 pub mod fault;
 pub mod guest;

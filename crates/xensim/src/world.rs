@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
 };
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -60,6 +60,9 @@ pub struct State {
     pub background: TaskTracker,
     /// Cancelled when the pool ends.
     pub shutdown: CancellationToken,
+    /// How often the master has restarted.
+    pub restarts: AtomicU32,
+    pub(crate) backup_partitions: Mutex<HashMap<usize, Vec<u8>>>,
     pub(crate) pool: Ref,
     pub(crate) sr_configs: HashMap<Ref, usize>,
     pub(crate) workers: Workers,
@@ -99,6 +102,8 @@ impl World {
             addresses,
             background: TaskTracker::new(),
             shutdown: CancellationToken::new(),
+            restarts: AtomicU32::new(0),
+            backup_partitions: Mutex::default(),
             pool: seeded.pool,
             sr_configs: seeded.srs,
             workers: Workers::default(),
@@ -117,6 +122,15 @@ impl World {
     /// The pool object.
     pub fn pool(&self) -> &Ref {
         &self.pool
+    }
+
+    /// What was put on the backup partition of a host.
+    pub fn backup_partition(&self, host: usize) -> Option<Vec<u8>> {
+        self.backup_partitions.lock().unwrap_or_else(PoisonError::into_inner).get(&host).cloned()
+    }
+
+    pub(crate) fn set_backup_partition(&self, host: usize, archive: Vec<u8>) {
+        self.backup_partitions.lock().unwrap_or_else(PoisonError::into_inner).insert(host, archive);
     }
 
     /// Runs something behind the calls, until it is done or the pool ends.

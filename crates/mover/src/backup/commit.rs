@@ -69,7 +69,8 @@ async fn point_file(
         job: cx.job,
         client: Named { id: session.client.id, name: session.client.name.clone() },
         pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
-        vm: Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() },
+        vm: Some(Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() }),
+        source: None,
         taken_at: snapshot.record.snapshot_time,
         consistency: snapshot.consistency.reached.word().to_owned(),
         consistency_asked: Some(snapshot.consistency.asked),
@@ -81,12 +82,13 @@ async fn point_file(
         new_bytes: read.counters.new_bytes(),
         stored_bytes: read.counters.stored_bytes(),
         disks: read.disks.clone(),
+        summary: None,
         records: snapshot.records.clone(),
     })
 }
 
 /// A client's name as the name of a directory.
-fn directory(name: &str) -> String {
+pub(crate) fn directory(name: &str) -> String {
     let name: String = name.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
     if matches!(name.as_str(), "" | "." | "..") { "_".to_owned() } else { name }
 }

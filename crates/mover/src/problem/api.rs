@@ -11,6 +11,24 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
             "vm.bad_power_state",
             format!("the VM is {}, but this needs it {}", param(2).to_lowercase(), param(1).to_lowercase()),
         ),
+        "RESTORE_INCOMPATIBLE_VERSION" => {
+            Problem::new("pool.schema_differs", "the database has another schema than the pool")
+        }
+        "RESTORE_TARGET_MISSING_DEVICE" => Problem::new(
+            "pool.device_missing",
+            format!("the master of the backup has a network card {}, the master of pool {name} has none of that name", param(0)),
+        )
+        .hint("restore to the same machine, or to one with as many network cards; on XenServer, `xe host-emergency-management-reconfigure` and renaming of the cards help"),
+        "RESTORE_TARGET_MGMT_IF_NOT_IN_BACKUP" => Problem::new(
+            "pool.management_missing",
+            format!("the management interface of pool {name} ({}) is not in the backup", params.join(", ")),
+        )
+        .hint("move the management interface to a network card that the backup knows, then restore again"),
+        "RESTORE_SCRIPT_FAILED" => Problem::new(
+            "host.restore_script_failed",
+            format!("the host did not take the backup: {}", param(0)),
+        )
+        .hint("has the host a backup partition (not so after a legacy installation), and is the backup of its release?"),
         "OPERATION_BLOCKED" => {
             Problem::new("vm.blocked", format!("an administrator has blocked this operation on the VM: {}", param(1)))
                 .hint("look at the VM's blocked_operations")

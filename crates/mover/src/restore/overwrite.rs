@@ -26,13 +26,13 @@ use crate::{
 
 /// Restores the point over the VM that it was made of.
 pub(super) async fn restore(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Chosen) -> Result<VmRef, Stop> {
-    match cx.or_cancelled(original(session, &point.file.vm.id)).await? {
+    match cx.or_cancelled(original(session, &point.file.source().id)).await? {
         Some(old) => {
             check(&old.1)?;
             Box::pin(replace(cx, session, point, sr, old)).await
         }
         None => {
-            cx.info(format!("VM {} is no longer on the pool: it is restored as it was", point.file.vm.id));
+            cx.info(format!("VM {} is no longer on the pool: it is restored as it was", point.file.source().id));
             recreate(cx, session, point, sr).await
         }
     }
@@ -85,7 +85,7 @@ async fn recreate(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Ch
     let source = Source { point, ova, restore: true, sr };
     let done = async {
         let imported = import::import(cx, session, source, entry, &mut made).await?;
-        if imported.record.uuid != point.file.vm.id {
+        if imported.record.uuid != point.file.source().id {
             return Err(Problem::new("restore.identity", "the pool gave the restored VM another uuid").into());
         }
         beside::finish(cx, session, &imported).await?;

@@ -1,7 +1,8 @@
 //! What people ask for: back up, restore, export. Checked as far as the server can know, then queued.
 
 use xenkeep_api::{
-    BackupRequest, Client, ExportFormat, ExportRequest, Job, JobSpec, Placement, Point, Problem, RestoreRequest,
+    BackupRequest, Client, ExportFormat, ExportRequest, Job, JobSpec, Placement, Point, PointKind, Problem,
+    RestoreRequest,
 };
 
 use xenkeep_catalog::NewJob;
@@ -65,11 +66,16 @@ impl Engine {
             format: request.format,
             disk: request.disk,
         };
-        self.queue_reader(NewJob::new(spec, &point.source_name), &point).await
+        let subject = match point.kind {
+            PointKind::Vm => point.source_name.clone(),
+            PointKind::MetaData => format!("{}-pool-database.xml", point.source_name),
+            PointKind::Host => format!("{}-host-backup.xbk", point.source_name),
+        };
+        self.queue_reader(NewJob::new(spec, &subject), &point).await
     }
 
     /// The client that a point was read from.
-    async fn client_of(&self, point: &Point) -> Result<Client, Error> {
+    pub(super) async fn client_of(&self, point: &Point) -> Result<Client, Error> {
         match self.client(&point.client.to_string()).await {
             Err(Error::NotFound(_)) => {
                 let message = format!("client {}, from which the point was read, has been removed", point.client_name);
@@ -86,6 +92,17 @@ impl Engine {
 
 fn check_disk(request: &ExportRequest, point: &Point) -> Result<(), Error> {
     let positions: Vec<&str> = point.disks.iter().map(|disk| disk.position.as_str()).collect();
+    match (point.kind, request.format) {
+        (PointKind::Vm, ExportFormat::File) => {
+            let problem = Problem::new("export.no_file", "the point holds a VM, which is no single file");
+            return Err(Error::Invalid(problem.hint("ask for xva, or for raw and a disk")));
+        }
+        (PointKind::MetaData | PointKind::Host, ExportFormat::Xva | ExportFormat::Raw) => {
+            let problem = Problem::new("export.no_vm", "the point holds no VM");
+            return Err(Error::Invalid(problem.hint("ask for file: it comes as it was read from the pool")));
+        }
+        _ => {}
+    }
     let there_are = || format!("the point has disks at: {}", positions.join(", "));
     match (request.format, &request.disk) {
         (ExportFormat::Xva | ExportFormat::File, None) => Ok(()),

@@ -40,6 +40,7 @@ fn file_name(job: &Job) -> String {
             let disk: String = disk.iter().flat_map(|disk| disk.chars()).map(plain).collect();
             format!("{name}-{disk}.raw")
         }
+        JobSpec::Export { format: ExportFormat::File, .. } => name,
         _ => format!("{name}.xva"),
     }
 }

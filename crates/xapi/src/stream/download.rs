@@ -9,7 +9,6 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
-use super::head::Head;
 use super::quiet::Quiet;
 use super::request::Opened;
 use crate::connect::Io;
@@ -89,20 +88,15 @@ impl Pool {
     pub(super) async fn download(
         &self,
         path: &'static str,
-        mut query: Vec<(String, String)>,
+        query: Vec<(String, String)>,
         task: TaskRef,
     ) -> Result<Download> {
-        query.push(("task_id".to_owned(), task.to_string()));
-        let head = Head { method: "GET", path, query, content_length: None };
-        match self.open(&head).await {
-            Ok(opened) => Ok(Download::new(self.clone(), opened, task)),
-            Err(cause) => Err(self.task(task).explain(cause).await),
-        }
+        self.download_at(self.master_connector(), path, query, task).await
     }
 }
 
 impl Download {
-    fn new(pool: Pool, opened: Opened, task: TaskRef) -> Self {
+    pub(super) fn new(pool: Pool, opened: Opened, task: TaskRef) -> Self {
         let quiet = Quiet::new(pool.options().timeouts.quiet);
         let Opened { io, begun, address, .. } = opened;
         Self { io, begun, quiet, received: 0, over: false, pool, task, address }

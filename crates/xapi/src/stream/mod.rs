@@ -2,8 +2,10 @@
 //!
 //! A 200 says only that the request was accepted. Whether it succeeded is said by its task, and by the format of the body.
 
+mod database;
 mod download;
 mod head;
+mod hosts;
 mod metadata;
 mod quiet;
 mod request;

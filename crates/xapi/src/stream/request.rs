@@ -31,7 +31,11 @@ impl Pool {
     /// returns: the pool answers before it reads, and after a redirect a body would be lost. One that stays silent for a
     /// while (a proxy in between, say) is sent the body all the same.
     pub(super) async fn open(&self, head: &Head) -> Result<Opened> {
-        let mut connector = self.master_connector();
+        self.open_at(head, self.master_connector()).await
+    }
+
+    /// The same, beginning at another host of the pool.
+    pub(super) async fn open_at(&self, head: &Head, mut connector: Arc<dyn Connector>) -> Result<Opened> {
         let mut known = false;
         for _ in 0..HOPS_MAX {
             let opened = match self.ask(head, &connector).await {

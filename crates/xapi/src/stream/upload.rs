@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::head::{Answer, Head};
+use super::head::Answer;
 use super::quiet::Quiet;
 use super::request::Opened;
 use crate::connect::Io;
@@ -68,16 +68,11 @@ impl Pool {
     pub(super) async fn upload(
         &self,
         path: &'static str,
-        mut query: Vec<(String, String)>,
+        query: Vec<(String, String)>,
         task: TaskRef,
         content_length: Option<u64>,
     ) -> Result<Upload> {
-        query.push(("task_id".to_owned(), task.to_string()));
-        let head = Head { method: "PUT", path, query, content_length };
-        match self.open(&head).await {
-            Ok(opened) => Ok(Upload::new(self.clone(), opened, task, path)),
-            Err(cause) => Err(self.task(task).explain(cause).await),
-        }
+        self.upload_at(self.master_connector(), path, query, task, content_length).await
     }
 }
 
@@ -89,7 +84,7 @@ pub(super) fn flag(query: &mut Vec<(String, String)>, key: &str, on: bool) {
 }
 
 impl Upload {
-    fn new(pool: Pool, opened: Opened, task: TaskRef, path: &'static str) -> Self {
+    pub(super) fn new(pool: Pool, opened: Opened, task: TaskRef, path: &'static str) -> Self {
         let quiet = Quiet::new(pool.options().timeouts.quiet);
         let Opened { io, address, answer, .. } = opened;
         Self { io, quiet, sent: 0, pool, task, address, path, unanswered: answer.is_none() }

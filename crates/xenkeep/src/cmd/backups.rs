@@ -1,7 +1,10 @@
-//! `xenkeep backup`: back up one VM.
+//! `xenkeep backup`: back up one VM, a pool's database, or hosts.
 
-use clap::Args;
-use xenkeep_api::{BackupRequest, BackupType, Job, JobResult, Point};
+use clap::{ArgGroup, Args};
+use xenkeep_api::{
+    BackupRequest, BackupType, HostBackupRequest, Job, JobResult, MetaDataBackupRequest, Point, PointKind,
+    http::ApiClient,
+};
 
 use super::{Context, jobs, options::OptionFlags};
 use crate::{
@@ -15,17 +18,27 @@ const EXAMPLES: &str = "\
 Examples:
   xenkeep backup lab web1 --datastore store
   xenkeep backup lab 5bb2e1a6-6f0c-4d3c-9a51-6b1a1f6f7d10 --datastore store --output json
+  xenkeep backup lab --meta-data --datastore store
+  xenkeep backup lab --host-backup --datastore store              every host
+  xenkeep backup lab --host-backup xen2 --datastore store
 
 ^C cancels the backup and waits until the pool is clean; a second ^C leaves that to the server.";
 
-/// Back up a VM into a datastore.
+/// Back up a VM, a pool's database, or hosts into a datastore.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("source").args(["vm", "meta_data", "host_backup"]).required(true))]
 pub(crate) struct Backup {
     /// Name or id of the pool.
     client: String,
     /// Name or uuid of the VM.
-    vm: String,
+    vm: Option<String>,
+    /// The pool's own database instead of a VM.
+    #[arg(long)]
+    meta_data: bool,
+    /// The control domain of a host (name or uuid) instead of a VM; without a name that of every host.
+    #[arg(long, value_name = "HOST", num_args = 0..=1, default_missing_value = "")]
+    host_backup: Option<String>,
     /// Name or id of the datastore.
     #[arg(long, value_name = "NAME")]
     datastore: String,
@@ -42,25 +55,47 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
-        let request = BackupRequest {
-            client: self.client,
-            vm: self.vm,
-            datastore: self.datastore,
-            transport: None,
-            backup_type: self.backup_type.unwrap_or_default(),
-            options: self.options.apply(Default::default())?,
-        };
-        let job = api.back_up(&request).await?;
-        if self.detach {
+        let detach = self.detach;
+        let job = self.start(&api).await?;
+        if detach {
             return jobs::queued(context, &job);
         }
         jobs::see_through(context, &api, job, OnInterrupt::Cancel).await
     }
 }
 
+impl Backup {
+    async fn start(self, api: &ApiClient) -> anyhow::Result<Job> {
+        let (client, datastore) = (self.client, self.datastore);
+        let options = self.options.apply(Default::default())?;
+        let job = match (self.vm, self.host_backup) {
+            (Some(vm), _) => {
+                let backup_type = self.backup_type.unwrap_or_default();
+                let request = BackupRequest { client, vm, datastore, transport: None, backup_type, options };
+                api.back_up(&request).await?
+            }
+            (None, Some(host)) => {
+                let host = (!host.is_empty()).then_some(host);
+                let request = HostBackupRequest { client, host, datastore, transport: options.transport };
+                api.back_up_hosts(&request).await?
+            }
+            (None, None) => {
+                let request = MetaDataBackupRequest { client, datastore, transport: options.transport };
+                api.back_up_meta_data(&request).await?
+            }
+        };
+        Ok(job)
+    }
+}
+
 /// What a finished backup has done.
 pub(super) fn summary(job: &Job) -> Option<String> {
-    let Some(JobResult::Point { point }) = &job.result else { return None };
+    let point = match &job.result {
+        Some(JobResult::Point { point }) if point.kind == PointKind::Vm => point,
+        Some(JobResult::Point { point }) => return Some(streamed(point)),
+        Some(JobResult::Points { points }) => return Some(points.iter().map(streamed).collect::<Vec<_>>().join("\n")),
+        _ => return None,
+    };
     let progress = &job.progress;
     let time = job.started_at.zip(job.finished_at).map(|(from, to)| units::elapsed(from, to)).unwrap_or_default();
     let rate = units::rate(point.size_bytes, time).map(|rate| format!(" ({rate})")).unwrap_or_default();
@@ -78,6 +113,20 @@ pub(super) fn summary(job: &Job) -> Option<String> {
         ("  point", point.id.clone()),
     ]);
     Some(text)
+}
+
+/// A point that holds one stream.
+fn streamed(point: &Point) -> String {
+    let what = if point.kind == PointKind::Host { "host" } else { "the database of pool" };
+    let mut text = format!("backed up {what} {}: point {}\n", one_line(&point.source_name), short(&point.id));
+    text += &details([
+        ("  taken", units::time(point.taken_at)),
+        ("  read", units::size(point.size_bytes)),
+        ("  new", units::size(point.new_bytes)),
+        ("  stored", units::size(point.stored_bytes)),
+        ("  point", point.id.clone()),
+    ]);
+    text
 }
 
 /// `disk 1 (swap [NOBAK]): [NOBAK]`.

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use serde::Serialize;
 use xenkeep_api::{
-    ExportFormat, ExportRequest, Job, JobResult, Point, Problem,
+    ExportFormat, ExportRequest, Job, JobResult, Point, PointKind, Problem,
     http::{self, ApiClient},
 };
 
@@ -18,7 +18,7 @@ use super::{Context, jobs};
 use crate::{
     Exit,
     follow::{OnInterrupt, follow},
-    output::{Column, Console, table},
+    output::{Column, Console, one_line, table},
     progress::View,
     report::Usage,
     units,
@@ -30,6 +30,7 @@ Examples:
   xenkeep export 3f2a91c0 --format xva -o - | ssh root@pool xe vm-import filename=/dev/stdin
   xenkeep export 3f2a91c0 --format raw -o disks/
   xenkeep export 3f2a91c0 --format raw --disk 0 -o - | sha256sum
+  xenkeep export 8e01d2 pool-database.xml             a pool's database; the next step is printed
 
 A file appears under its name only when it is complete and was compared with what the server has sent.";
 
@@ -39,12 +40,16 @@ A file appears under its name only when it is complete and was compared with wha
 pub(crate) struct Export {
     /// Id of the point, or as much of it as is unique.
     point: String,
-    /// xva: the whole VM in one file, as `xe vm-import` takes it; raw: each disk in a sparse file, byte by byte.
+    /// The file (xva, file) or directory (raw) to write to; `-` for stdout.
+    #[arg(value_name = "FILE|DIR|-", required_unless_present = "out", conflicts_with = "out")]
+    to: Option<PathBuf>,
+    /// xva: the whole VM in one file, as `xe vm-import` takes it; raw: each disk in a sparse file, byte by byte; file: a
+    /// pool's database or a host's backup, as it came from the pool. Without it xva or file, whichever fits.
     #[arg(long)]
-    format: FormatArg,
-    /// The file (xva) or directory (raw) to write to; `-` for stdout.
+    format: Option<FormatArg>,
+    /// The same as the argument.
     #[arg(short, value_name = "FILE|DIR|-")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     /// Only this disk (raw).
     #[arg(long, value_name = "POSITION")]
     disk: Option<String>,
@@ -58,6 +63,14 @@ pub(crate) struct Export {
 enum FormatArg {
     Xva,
     Raw,
+    File,
+}
+
+impl FormatArg {
+    /// What fits the point where nothing was said.
+    fn fitting(point: &Point) -> Self {
+        if point.kind == PointKind::Vm { Self::Xva } else { Self::File }
+    }
 }
 
 /// What was written, for programs.
@@ -81,35 +94,43 @@ struct Piece {
 
 impl Export {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        if self.format == FormatArg::Xva && self.disk.is_some() {
+        if matches!(self.format, Some(FormatArg::Xva | FormatArg::File)) && self.disk.is_some() {
             return Err(Usage::new("an XVA holds the whole VM")
                 .hint("leave out `--disk`, or say `--format raw`")
                 .into());
         }
         let api = context.api()?;
         let point = api.point(&self.point).await?;
-        let pieces = self.pieces(&point)?;
+        let format = match self.format {
+            None if self.disk.is_some() => FormatArg::Raw,
+            format => format.unwrap_or(FormatArg::fitting(&point)),
+        };
+        let pieces = self.pieces(&point, format)?;
         if !self.force {
             refuse_existing(&pieces)?;
         }
         let mut exported = Vec::new();
         for piece in pieces {
-            exported.push(self.export(context.console, &api, &point, piece).await?);
+            exported.push(self.export(context.console, &api, (&point, format), piece).await?);
         }
         tell(context.console, &exported)?;
+        if let Some(next) = next_step(&point, &exported) {
+            context.console.note(&next);
+        }
         Ok(Exit::Success)
     }
 
     /// Which streams go to which files.
-    fn pieces(&self, point: &Point) -> anyhow::Result<Vec<Piece>> {
-        let stdout = self.out == Path::new("-");
-        if self.format == FormatArg::Xva {
-            if self.out.is_dir() {
-                return Err(Usage::new(format!("{} is a directory", self.out.display()))
-                    .hint("an XVA is one file: name it, as in `-o DIR/vm.xva`")
+    fn pieces(&self, point: &Point, format: FormatArg) -> anyhow::Result<Vec<Piece>> {
+        let out = self.to.as_ref().or(self.out.as_ref()).cloned().unwrap_or_default();
+        let stdout = out == Path::new("-");
+        if format != FormatArg::Raw {
+            if out.is_dir() {
+                return Err(Usage::new(format!("{} is a directory", out.display()))
+                    .hint("it is one file: name it, as in `-o DIR/vm.xva`")
                     .into());
             }
-            return Ok(vec![Piece { disk: None, path: (!stdout).then(|| self.out.clone()) }]);
+            return Ok(vec![Piece { disk: None, path: (!stdout).then_some(out) }]);
         }
         let positions: Vec<&str> = point.disks.iter().map(|disk| disk.position.as_str()).collect();
         let chosen = match &self.disk {
@@ -129,17 +150,24 @@ impl Export {
         }
         let piece = |position: &str| Piece {
             disk: Some(position.to_owned()),
-            path: (!stdout).then(|| self.out.join(file_name(&point.source_name, position))),
+            path: (!stdout).then(|| out.join(file_name(&point.source_name, position))),
         };
         Ok(chosen.into_iter().map(piece).collect())
     }
 
-    async fn export(&self, console: Console, api: &ApiClient, point: &Point, piece: Piece) -> anyhow::Result<Exported> {
+    async fn export(
+        &self,
+        console: Console,
+        api: &ApiClient,
+        (point, format): (&Point, FormatArg),
+        piece: Piece,
+    ) -> anyhow::Result<Exported> {
         let sink = match &piece.path {
-            Some(path) => Sink::file(path, self.force, self.format == FormatArg::Raw)?,
+            Some(path) => Sink::file(path, self.force, format == FormatArg::Raw)?,
             None => Sink::stdout(),
         };
-        let format = match self.format {
+        let format = match format {
+            FormatArg::File => ExportFormat::File,
             FormatArg::Xva => ExportFormat::Xva,
             FormatArg::Raw => ExportFormat::Raw,
         };
@@ -221,6 +249,22 @@ fn compare(job: &Job, written: &Written) -> anyhow::Result<()> {
         .into());
     }
     Ok(())
+}
+
+/// What an administrator does with the file.
+fn next_step(point: &Point, exported: &[Exported]) -> Option<String> {
+    let file = exported.first()?.path.as_ref()?.display().to_string();
+    match point.kind {
+        PointKind::Vm => None,
+        PointKind::MetaData => Some(format!(
+            "to put it back, on the master: xe pool-restore-database file-name={file} dry-run=true, then without dry-run"
+        )),
+        PointKind::Host => Some(format!(
+            "to put it back: xe host-restore file-name={file} host={}, then boot the installation medium there and choose \
+             \"Restore from backup\"",
+            one_line(&point.source_name)
+        )),
+    }
 }
 
 fn refuse_existing(pieces: &[Piece]) -> anyhow::Result<()> {

@@ -6,7 +6,7 @@ use xenkeep_api::{
     http::{ApiClient, JobFilter},
 };
 
-use super::{Context, backups, forget, restores, stores, upkeep};
+use super::{Context, backups, forget, hosts, metadata, restores, stores, upkeep};
 use crate::{
     Exit,
     follow::{OnInterrupt, follow},
@@ -249,6 +249,8 @@ fn tell(console: Console, job: &Job) -> anyhow::Result<()> {
 fn summary(job: &Job) -> Option<String> {
     backups::summary(job)
         .or_else(|| restores::summary(job))
+        .or_else(|| metadata::summary(job))
+        .or_else(|| hosts::summary(job))
         .or_else(|| forget::summary(job))
         .or_else(|| upkeep::summary(job))
         .or_else(|| stores::summary(job))

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, DatastoreId, Point, PointConsistency, PointDamage, PointFilter, ProtectRequest};
+use xenkeep_api::{
+    Datastore, DatastoreId, Point, PointConsistency, PointDamage, PointFilter, PointKind, PointSummary, ProtectRequest,
+};
 
 use super::{
     Context,
     backups::{left_out, short},
     forget::Forget,
+    hosts, metadata,
     upkeep::lost,
 };
 use crate::{
@@ -124,7 +127,7 @@ fn listing(points: &[Point], names: &Names) -> String {
         [
             short(&point.id).to_owned(),
             point.client_name.clone(),
-            point.source_name.clone(),
+            source(point),
             units::time(point.taken_at),
             point.disks.len().to_string(),
             units::size(point.size_bytes),
@@ -135,6 +138,15 @@ fn listing(points: &[Point], names: &Names) -> String {
         ]
     });
     table(columns, rows)
+}
+
+/// What the point was read from; a VM needs no word.
+fn source(point: &Point) -> String {
+    match point.kind {
+        PointKind::Vm => point.source_name.clone(),
+        PointKind::MetaData => format!("meta-data of {}", point.source_name),
+        PointKind::Host => format!("host {}", point.source_name),
+    }
 }
 
 /// What is out of the ordinary about a point.
@@ -156,11 +168,16 @@ fn damaged(damage: &PointDamage) -> String {
 }
 
 fn shown(point: &Point, names: &Names) -> String {
+    let (name, uuid) = match point.kind {
+        PointKind::Vm => ("vm", "vm uuid"),
+        PointKind::MetaData => ("pool", "pool uuid"),
+        PointKind::Host => ("host", "host uuid"),
+    };
     let head = details([
         ("id", point.id.clone()),
         ("kind", word(&point.kind)),
-        ("vm", point.source_name.clone()),
-        ("vm uuid", point.source_uuid.clone()),
+        (name, point.source_name.clone()),
+        (uuid, point.source_uuid.clone()),
         ("client", point.client_name.clone()),
         ("datastore", name_of(point.datastore, names)),
         ("taken", units::time(point.taken_at)),
@@ -174,6 +191,11 @@ fn shown(point: &Point, names: &Names) -> String {
         ("protected", point.protection.as_ref().map(|protection| protection.reason.clone()).unwrap_or_default()),
         ("damaged", point.damage.as_ref().map(damaged).unwrap_or_default()),
     ]);
+    match &point.summary {
+        Some(PointSummary::MetaData(summary)) => return format!("{head}\n{}", metadata::shown(summary)),
+        Some(PointSummary::Host(summary)) => return format!("{head}\n{}", hosts::shown(summary)),
+        None => {}
+    }
     let columns = [
         Column::Text("DISK"),
         Column::Text("NAME"),

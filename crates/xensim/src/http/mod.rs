@@ -6,8 +6,10 @@
 mod answer;
 mod archive;
 mod conn;
+mod database;
 mod export;
 mod head;
+mod hosts;
 mod import;
 mod metadata;
 mod objects;
@@ -113,6 +115,12 @@ async fn converse(site: Site, mut conn: Conn) {
             Ok(Route::ImportMetadata) => {
                 return transfer::serve(site, conn, head, transfer::Kind::ImportMetadata).await;
             }
+            Ok(Route::DumpDatabase) => return transfer::serve(site, conn, head, transfer::Kind::DumpDatabase).await,
+            Ok(Route::RestoreDatabase) => {
+                return transfer::serve(site, conn, head, transfer::Kind::RestoreDatabase).await;
+            }
+            Ok(Route::HostBackup) => return transfer::serve(site, conn, head, transfer::Kind::HostBackup).await,
+            Ok(Route::HostRestore) => return transfer::serve(site, conn, head, transfer::Kind::HostRestore).await,
             Ok(Route::Missing) => {
                 let text = "Single disks can't be exported or imported here.";
                 return refuse(conn, head.minor, Status::NotImplemented, text).await;

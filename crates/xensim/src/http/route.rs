@@ -13,6 +13,10 @@ pub(super) enum Route {
     ExportMetadata,
     Import,
     ImportMetadata,
+    DumpDatabase,
+    RestoreDatabase,
+    HostBackup,
+    HostRestore,
     /// Real hosts answer, this one does not.
     Missing,
 }
@@ -31,6 +35,10 @@ const ROUTES: &[(&str, &str, Route)] = &[
     ("GET", "/export_metadata", Route::ExportMetadata),
     ("PUT", "/import", Route::Import),
     ("PUT", "/import_metadata", Route::ImportMetadata),
+    ("GET", "/pool/xmldbdump", Route::DumpDatabase),
+    ("PUT", "/pool/xmldbdump", Route::RestoreDatabase),
+    ("GET", "/host_backup", Route::HostBackup),
+    ("PUT", "/host_restore", Route::HostRestore),
     // Without these, whole machines would be taken from and put into what is a single disk.
     ("GET", "/export_raw_vdi", Route::Missing),
     ("PUT", "/import_raw_vdi", Route::Missing),
@@ -76,6 +84,11 @@ mod tests {
             ("PUT", "/import/", Ok(Route::Import)),
             ("GET", "/export_raw_vdi/", Ok(Route::Missing)),
             ("PUT", "/import_raw_vdi", Ok(Route::Missing)),
+            ("PUT", "/pool/xmldbdump", Ok(Route::RestoreDatabase)),
+            ("POST", "/pool/xmldbdump", Ok(Route::XmlRpc)),
+            ("GET", "/host_backup", Ok(Route::HostBackup)),
+            ("PUT", "/host_backup", Err(Status::NotFound)),
+            ("GET", "/host_restore", Ok(Route::File)),
             ("PUT", "/nothing", Err(Status::NotFound)),
             ("DELETE", "/export", Err(Status::NotImplemented)),
         ];

@@ -18,7 +18,7 @@ use super::answer::{Answer, Status};
 use super::conn::Conn;
 use super::head::Head;
 use super::stream::{Course, Event, Hooks};
-use super::{Site, export, import, metadata};
+use super::{Site, database, export, hosts, import, metadata};
 
 /// Which transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub(super) enum Kind {
     ExportMetadata,
     Import,
     ImportMetadata,
+    DumpDatabase,
+    RestoreDatabase,
+    HostBackup,
+    HostRestore,
 }
 
 /// How a transfer fails.
@@ -42,6 +46,8 @@ pub(super) enum Failure {
     Silent(ApiError),
     /// The task fails; the connection breaks.
     Broken(ApiError),
+    /// The client gets this status; the task succeeds.
+    Ignored(Status),
     /// Another host must do it; the task is left alone.
     Elsewhere(String),
 }
@@ -74,6 +80,7 @@ pub(super) async fn serve(site: Site, mut conn: Conn, head: Head, kind: Kind) {
             return;
         }
         Err(Failure::Refused(status, error)) => (status, error.to_string()),
+        Err(Failure::Ignored(status)) => (status, "The request lacks something.".to_owned()),
         Err(Failure::Failed(error) | Failure::Unnoticed(error)) => (Status::InternalError, error.to_string()),
     };
     if Answer::send_error(head.minor, status, &text, &mut conn).await.is_ok() {
@@ -124,8 +131,8 @@ impl Request<'_> {
         let world = &self.site.world;
         world.faults.stall(kind.path(), When::Before).await;
         let refused = match kind {
-            Kind::Export => world.faults.strike(FaultKind::RefuseExport),
-            Kind::Import => world.faults.strike(FaultKind::RefuseImport),
+            Kind::Export | Kind::DumpDatabase | Kind::HostBackup => world.faults.strike(FaultKind::RefuseExport),
+            Kind::Import | Kind::RestoreDatabase | Kind::HostRestore => world.faults.strike(FaultKind::RefuseImport),
             Kind::ExportMetadata | Kind::ImportMetadata => None,
         };
         if refused.is_some() {
@@ -133,9 +140,8 @@ impl Request<'_> {
         }
         let subject = match kind {
             Kind::Export => export::find(self),
-            Kind::ExportMetadata => Ok(Ref::null()),
             Kind::Import => import::find(self),
-            Kind::ImportMetadata => Ok(Ref::null()),
+            _ => Ok(Ref::null()),
         };
         let subject = match subject {
             Err(failure @ (Failure::Unnoticed(_) | Failure::Elsewhere(_))) => return Err(failure),
@@ -167,6 +173,10 @@ impl Request<'_> {
             Kind::ExportMetadata => metadata::export(self, conn, task).await.map(|()| None),
             Kind::Import => import::import(self, conn, task, subject).await.map(Some),
             Kind::ImportMetadata => metadata::import(self, conn, task).await.map(Some),
+            Kind::DumpDatabase => database::send(self, conn, task).await.map(|()| None),
+            Kind::RestoreDatabase => database::receive(self, conn, task).await.map(|()| None),
+            Kind::HostBackup => hosts::send(self, conn, task).await.map(|()| None),
+            Kind::HostRestore => hosts::receive(self, conn, task).await.map(|()| None),
         }
     }
 
@@ -178,7 +188,7 @@ impl Request<'_> {
     ) -> Result<(), Failure> {
         let faults = &self.site.world.faults;
         match &result {
-            Ok(_) if kind == Kind::Export && faults.strike(FaultKind::FailExportTask).is_some() => {
+            Ok(_) if kind.is_fallible_export() && faults.strike(FaultKind::FailExportTask).is_some() => {
                 task.fail(&ApiError::internal("the task failed after the last byte"));
             }
             Ok(Some(value)) => task.succeed_with(value),
@@ -186,6 +196,7 @@ impl Request<'_> {
             Err(
                 Failure::Failed(error) | Failure::Refused(_, error) | Failure::Silent(error) | Failure::Broken(error),
             ) => task.fail(error),
+            Err(Failure::Ignored(_)) => task.succeed_empty(),
             Err(Failure::Unnoticed(_) | Failure::Elsewhere(_)) => {}
         }
         faults.stall(kind.path(), When::After).await;
@@ -210,8 +221,10 @@ impl Request<'_> {
         let mut hooks = Hooks { pause: None, forget_sessions: Box::new(move || world.forget_sessions()) };
         let mut course = Course::default();
         let kinds: &[FaultKind] = match kind {
-            Kind::Export => &[FaultKind::CutExport, FaultKind::TailExport, FaultKind::CorruptExport],
-            Kind::Import => &[FaultKind::CutImport, FaultKind::StallImport],
+            Kind::Export | Kind::DumpDatabase | Kind::HostBackup => {
+                &[FaultKind::CutExport, FaultKind::TailExport, FaultKind::CorruptExport]
+            }
+            Kind::Import | Kind::RestoreDatabase | Kind::HostRestore => &[FaultKind::CutImport, FaultKind::StallImport],
             Kind::ExportMetadata | Kind::ImportMetadata => return (course, hooks),
         };
         for struck in kinds.iter().chain(&[FaultKind::SessionLost, FaultKind::SlowLink]) {
@@ -241,7 +254,15 @@ impl Kind {
             Self::ExportMetadata => "VM.export_metadata",
             Self::Import => "VM.import",
             Self::ImportMetadata => "VM.import_metadata",
+            Self::DumpDatabase => "pool.dump_database",
+            Self::RestoreDatabase => "pool.restore_database",
+            Self::HostBackup => "host.backup",
+            Self::HostRestore => "host.restore",
         }
+    }
+
+    fn is_fallible_export(self) -> bool {
+        matches!(self, Self::Export | Self::DumpDatabase | Self::HostBackup)
     }
 
     /// The path, as faults name it.
@@ -251,6 +272,9 @@ impl Kind {
             Self::ExportMetadata => "/export_metadata",
             Self::Import => "/import",
             Self::ImportMetadata => "/import_metadata",
+            Self::DumpDatabase | Self::RestoreDatabase => "/pool/xmldbdump",
+            Self::HostBackup => "/host_backup",
+            Self::HostRestore => "/host_restore",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod class;
 mod db;
+pub mod dump;
 mod links;
 mod schema;
 mod tables;

@@ -186,7 +186,7 @@ impl Tables {
         reference
     }
 
-    fn insert(&mut self, class: Class, reference: Ref, fields: Map) {
+    pub(super) fn insert(&mut self, class: Class, reference: Ref, fields: Map) {
         self.generation += 1;
         let generation = self.generation;
         if let Some(uuid) = fields.get("uuid").and_then(Value::as_str) {

@@ -4,11 +4,18 @@ use super::*;
 use crate::cmd::samples;
 
 fn export(format: FormatArg, out: &str, disk: Option<&str>) -> Export {
-    Export { point: "3f".into(), format, out: out.into(), disk: disk.map(ToOwned::to_owned), force: false }
+    Export {
+        point: "3f".into(),
+        to: None,
+        format: Some(format),
+        out: Some(out.into()),
+        disk: disk.map(ToOwned::to_owned),
+        force: false,
+    }
 }
 
 fn paths(export: &Export) -> Vec<String> {
-    let pieces = export.pieces(&samples::point()).unwrap();
+    let pieces = export.pieces(&samples::point(), export.format.unwrap()).unwrap();
     pieces.iter().map(|piece| piece.path.as_ref().map_or("-".into(), |path| path.display().to_string())).collect()
 }
 
@@ -28,7 +35,7 @@ fn what_can_t_be_written_is_refused_before_a_byte_flows() {
         (export(FormatArg::Raw, "out", Some("7")), "the point of web1 has no disk 7"),
         (export(FormatArg::Xva, "/", None), "/ is a directory"),
     ] {
-        assert_eq!(export.pieces(&samples::point()).err().unwrap().to_string(), text);
+        assert_eq!(export.pieces(&samples::point(), export.format.unwrap()).err().unwrap().to_string(), text);
     }
 }
 
