@@ -20,6 +20,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "is the plain HTTP client in tests"),
     ("openssl", "is the TLS client that agrees or not"),
     ("g++", "builds libFuzzer"),
+    ("postgresql", "holds the catalogue in tests, in a cluster of their own"),
     ("procps", "sends signals in tests"),
     ("python3-venv", "holds the XenAPI SDK and an S3 server"),
 ];

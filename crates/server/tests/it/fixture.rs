@@ -79,9 +79,13 @@ impl Rig {
     }
 
     /// Takes the server down in order and starts it again on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
         self.server.take().unwrap().shutdown().await.unwrap();
-        Self::start_in(self.dir.clone(), self.clock.clone(), |_| {}).await
+        Self::start_in(self.dir.clone(), self.clock.clone(), change).await
     }
 
     /// As after a SIGKILL: a new server on a copy of what lies on disk at this moment, nothing closed.

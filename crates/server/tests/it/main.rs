@@ -14,6 +14,7 @@ mod leases;
 mod mover;
 mod openapi;
 mod points;
+mod queue;
 mod recovery;
 mod requests;
 mod retention;
