@@ -22,7 +22,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("g++", "builds libFuzzer"),
     ("postgresql", "holds the catalogue in tests, in a cluster of their own"),
     ("procps", "sends signals in tests"),
-    ("python3-venv", "holds the XenAPI SDK and an S3 server"),
+    ("python3-venv", "holds the XenAPI SDK, an S3 server and a mail server"),
 ];
 
 /// Installs what is missing; returns the Python that has what tests need from PyPI.

@@ -27,9 +27,11 @@ mod metadata;
 mod options;
 mod points;
 mod problem;
+mod reports;
 mod restores;
 mod result;
 mod retention;
+mod schedules;
 mod secret;
 mod spec;
 mod tasks;
@@ -45,7 +47,7 @@ pub use datastores::{
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
-pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, ScheduleId, TaskId};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
@@ -57,11 +59,19 @@ pub use points::{
     LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
 pub use problem::Problem;
+pub use reports::{
+    DailySummary, DeliveryState, Language, MailRequest, MailSecurity, MailSettings, NewWebhook, OverdueVm, Report,
+    ReportDelivery, ReportKind, ReportWhen, ReportedJob, SummaryFindings, Webhook,
+};
 pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
 pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
+};
+pub use schedules::{
+    Blackout, BlackoutRequest, DayOrTime, FollowUpOn, FollowUpState, NewSchedule, NotADay, NotATarget, Overlap,
+    PlannedStart, Schedule, ScheduleSettings, ScheduleStart, StartOutcome, Target,
 };
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};

@@ -16,8 +16,12 @@ mod openapi;
 mod points;
 mod queue;
 mod recovery;
+mod reports;
 mod requests;
 mod retention;
+mod schedules;
+#[path = "../../../../tests/peers/smtp.rs"]
+mod smtp;
 mod start;
 mod tls;
 mod upkeep;
