@@ -23,5 +23,6 @@ mod schedules;
 #[path = "../../../../tests/peers/smtp.rs"]
 mod smtp;
 mod start;
+mod tasks;
 mod tls;
 mod upkeep;
