@@ -34,15 +34,17 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Makes the administrator's token at the first start, and anew when its file is gone or doesn't fit.
-    pub(crate) async fn load(dir: &DataDir, catalog: &Catalog, now: Timestamp) -> Result<Self, Error> {
+    pub(crate) async fn load(dir: &DataDir, catalog: &Catalog, mover: &str, now: Timestamp) -> Result<Self, Error> {
+        // Each of several servers on one database has a token of its own.
+        let name = if catalog.is_shared() { format!("{ADMIN}@{mover}") } else { ADMIN.to_owned() };
         let path = dir.join("token");
         let in_file = data_dir::read(&path)?.map(|text| hash(text.trim()));
         let known = catalog.tokens().await?;
-        let admin = known.iter().find(|(name, _)| name == ADMIN).map(|(_, sha256)| sha256.clone());
+        let admin = known.iter().find(|(known, _)| *known == name).map(|(_, sha256)| sha256.clone());
         if admin.is_none() || admin != in_file.map(hex::encode) {
             // The hash first: with a file that fits no hash the next start would find the same mismatch and repair it.
             let token = random_token(PREFIX)?;
-            catalog.set_token(ADMIN, &hex::encode(hash(token.expose())), now).await?;
+            catalog.set_token(&name, &hex::encode(hash(token.expose())), now).await?;
             data_dir::write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
             tracing::info!(path = %path.display(), "made a new API token");
         }

@@ -15,6 +15,7 @@ mod mover;
 mod movers;
 mod openapi;
 mod points;
+mod queue;
 mod recovery;
 mod reports;
 mod requests;
