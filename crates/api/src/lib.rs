@@ -13,11 +13,14 @@
 //! assert_eq!(serde_json::to_value(&problem).unwrap()["code"], "vm.not_found");
 //! ```
 
+pub mod browse;
+mod checks;
 mod clients;
 mod datastores;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
+mod inventory;
 mod jobs;
 mod lease;
 mod points;
@@ -27,17 +30,25 @@ mod retention;
 mod secret;
 mod upkeep;
 
-pub use clients::{Client, NewClient, PoolDisk, PoolSummary, PoolVm, PowerState, Transport};
+pub use browse::{Fact, Node, NodeKind};
+pub use checks::{Check, CheckOutcome, ClientCheck};
+pub use clients::{Client, ClientChange, NewClient, Transport};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
 pub use ids::{ClientId, DatastoreId, JobId};
+pub use inventory::{
+    PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState, TransferNetwork,
+};
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
 pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
 pub use problem::Problem;
-pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use restores::{
+    BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
+    ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
+};
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
