@@ -43,7 +43,9 @@ pub use inventory::{
 };
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection};
+pub use points::{
+    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
 pub use restores::{
     BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,

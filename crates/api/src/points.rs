@@ -12,6 +12,64 @@ use crate::{ClientId, DatastoreId, JobId, PointDamage};
 pub enum PointKind {
     /// A VM with its disks.
     Vm,
+    /// A pool's own database: its configuration, without any disk.
+    MetaData,
+    /// The root file system of a host's control domain.
+    Host,
+}
+
+/// What a point of a pool's data or of a host holds, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum PointSummary {
+    /// Of a pool's database.
+    MetaData(DatabaseSummary),
+    /// Of a host.
+    Host(HostSummary),
+}
+
+/// What a pool's database holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DatabaseSummary {
+    /// Version of the database's schema, such as `5.787`. It is restored only to a pool of the same.
+    pub schema: String,
+    /// name-label of the master.
+    pub master: String,
+    /// The master's product and version, such as `XCP-ng 8.3.0`.
+    pub product: String,
+    /// name-labels of the hosts.
+    pub hosts: Vec<String>,
+    /// name-labels of the storage repositories.
+    pub srs: Vec<String>,
+    /// name-labels of the networks.
+    pub networks: Vec<String>,
+    /// name-labels of the VMs, without templates, snapshots and control domains.
+    pub vms: Vec<String>,
+    /// How many of them were left out because there are too many to list.
+    pub unlisted: u64,
+    /// How many tables and rows it has.
+    pub tables: u64,
+    /// Rows of all tables.
+    pub rows: u64,
+}
+
+/// What a host's backup holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct HostSummary {
+    /// Product, such as `XCP-ng`.
+    pub product: String,
+    /// Version of the product, such as `8.3.0`.
+    pub version: String,
+    /// Build number.
+    pub build: String,
+    /// Regular files in it.
+    pub files: u64,
+    /// Bytes of these files, holes counted.
+    pub content_bytes: u64,
+    /// Path of the pool's database in it.
+    pub pool_database: Option<String>,
 }
 
 /// One finished backup, complete in itself.
@@ -29,14 +87,14 @@ pub struct Point {
     pub job: JobId,
     /// What it holds.
     pub kind: PointKind,
-    /// uuid of the VM (not of the snapshot that was read).
-    pub vm_uuid: String,
-    /// name-label of the VM at that time.
-    pub vm_name: String,
-    /// When the VM's disks were frozen: the snapshot's time by the pool's clock.
+    /// uuid of the VM (not of the snapshot that was read), of the pool or of the host.
+    pub source_uuid: String,
+    /// name-label of the VM, the pool or the host at that time.
+    pub source_name: String,
+    /// When it was: the time of a VM's snapshot, or the moment when reading began, by the pool's clock.
     #[schema(value_type = String, format = DateTime)]
     pub taken_at: Timestamp,
-    /// Sum of the disks' virtual sizes, bytes.
+    /// Sum of the disks' virtual sizes, or length of the stream; bytes.
     pub size_bytes: u64,
     /// Bytes of chunks that no earlier point had, before compression.
     pub new_bytes: u64,
@@ -50,6 +108,9 @@ pub struct Point {
     /// Damage that a verification found in it.
     #[serde(default)]
     pub damage: Option<PointDamage>,
+    /// What it holds, where it is no VM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<PointSummary>,
 }
 
 /// Why a point must not be removed.
@@ -85,7 +146,7 @@ pub struct PointDisk {
 pub struct PointFilter {
     /// Name or id of a client.
     pub client: Option<String>,
-    /// Name-label or uuid of a VM.
+    /// Name-label or uuid of a VM, a pool or a host.
     pub vm: Option<String>,
     /// Name or id of a datastore.
     pub datastore: Option<String>,

@@ -203,15 +203,15 @@ impl RetentionPlan {
     }
 }
 
-/// The points of one VM in one datastore.
+/// The points of one VM, pool or host in one datastore.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RetentionGroup {
     /// Name of the client.
     pub client_name: String,
-    /// uuid of the VM.
-    pub vm_uuid: String,
-    /// name-label of the VM in its newest point.
-    pub vm_name: String,
+    /// uuid of the VM, the pool or the host.
+    pub source_uuid: String,
+    /// Its name-label in its newest point.
+    pub source_name: String,
     /// The datastore.
     pub datastore: DatastoreId,
     /// Its points, newest first.

@@ -201,10 +201,10 @@ pub struct TouchedPoint {
     pub point: String,
     /// The client's name at its time.
     pub client_name: String,
-    /// uuid of the VM.
-    pub vm_uuid: String,
-    /// name-label of the VM; none where the damage hides it.
-    pub vm_name: Option<String>,
+    /// uuid of the VM, the pool or the host.
+    pub source_uuid: String,
+    /// Its name-label; none where the damage hides it.
+    pub source_name: Option<String>,
     /// When the disks were frozen.
     #[schema(value_type = String, format = DateTime)]
     pub taken_at: Timestamp,

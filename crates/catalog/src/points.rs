@@ -8,12 +8,12 @@ use crate::db::{Connection, Row};
 use crate::words::{from_json, from_size, from_word, id, json, millis, size, time, word};
 use crate::{Catalog, Error, names};
 
-/// Points, the newest first: all, or those of an id or its beginning, of a client, of a VM, of a datastore.
-const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
-    size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage FROM points \
+/// Points, the newest first: all, or those of an id or its beginning, of a client, of a source, of a datastore.
+const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, source_uuid, source_name, taken_ms, \
+    size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary FROM points \
     WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) \
     AND ($2 IS NULL OR client_id = lower($2) OR client_name = $2) \
-    AND ($3 IS NULL OR vm_uuid = lower($3) OR vm_name = $3) \
+    AND ($3 IS NULL OR source_uuid = lower($3) OR source_name = $3) \
     AND ($4 IS NULL OR datastore_id = $4) \
     ORDER BY taken_ms DESC, id LIMIT $5";
 
@@ -25,7 +25,7 @@ const ID_LEN: usize = 64;
 pub struct PointQuery {
     /// Id of a client, or the name that it had when the point was taken: clients come and go.
     pub client: Option<String>,
-    /// Name-label or uuid of a VM.
+    /// Name-label or uuid of a VM, a pool or a host.
     pub vm: Option<String>,
     /// A datastore.
     pub datastore: Option<DatastoreId>,
@@ -68,9 +68,9 @@ impl Catalog {
 pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), Error> {
     for point in points {
         sqlx::query(
-            "INSERT INTO points (datastore_id, id, client_id, client_name, job_id, kind, vm_uuid, vm_name, taken_ms, \
-             size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+            "INSERT INTO points (datastore_id, id, client_id, client_name, job_id, kind, source_uuid, source_name, taken_ms, \
+             size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              ON CONFLICT (datastore_id, id) DO NOTHING",
         )
         .bind(point.datastore.to_string())
@@ -79,8 +79,8 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
         .bind(&point.client_name)
         .bind(point.job.to_string())
         .bind(word(&point.kind))
-        .bind(point.vm_uuid.to_ascii_lowercase())
-        .bind(&point.vm_name)
+        .bind(point.source_uuid.to_ascii_lowercase())
+        .bind(&point.source_name)
         .bind(millis(point.taken_at))
         .bind(size(point.size_bytes))
         .bind(size(point.new_bytes))
@@ -89,6 +89,7 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
         .bind(point.protection.as_ref().map(|protection| &protection.reason))
         .bind(point.protection.as_ref().map(|protection| millis(protection.since)))
         .bind(point.damage.as_ref().map(json))
+        .bind(point.summary.as_ref().map(json))
         .execute(&mut *tx)
         .await?;
     }
@@ -180,6 +181,7 @@ fn point(row: &Row) -> Result<Point, Error> {
         .zip(since)
         .map(|(reason, since)| Ok::<_, Error>(PointProtection { reason, since: time("points.protected_ms", since)? }));
     let damage: Option<String> = row.try_get("damage")?;
+    let summary: Option<String> = row.try_get("summary")?;
     Ok(Point {
         id: row.try_get("id")?,
         datastore: id("points.datastore_id", row.try_get("datastore_id")?)?,
@@ -187,8 +189,8 @@ fn point(row: &Row) -> Result<Point, Error> {
         client_name: row.try_get("client_name")?,
         job: id("points.job_id", row.try_get("job_id")?)?,
         kind: from_word("points.kind", row.try_get("kind")?)?,
-        vm_uuid: row.try_get("vm_uuid")?,
-        vm_name: row.try_get("vm_name")?,
+        source_uuid: row.try_get("source_uuid")?,
+        source_name: row.try_get("source_name")?,
         taken_at: time("points.taken_ms", row.try_get("taken_ms")?)?,
         size_bytes: from_size("points.size_bytes", row.try_get("size_bytes")?)?,
         new_bytes: from_size("points.new_bytes", row.try_get("new_bytes")?)?,
@@ -196,5 +198,6 @@ fn point(row: &Row) -> Result<Point, Error> {
         disks: from_json("points.disks", row.try_get("disks")?)?,
         protection: protection.transpose()?,
         damage: damage.map(|text| from_json("points.damage", &text)).transpose()?,
+        summary: summary.map(|text| from_json("points.summary", &text)).transpose()?,
     })
 }

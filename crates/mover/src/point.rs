@@ -100,8 +100,8 @@ impl PointFile {
             client_name: self.client.name.clone(),
             job: self.job,
             kind: self.kind,
-            vm_uuid: self.vm.id.clone(),
-            vm_name: self.vm.name.clone(),
+            source_uuid: self.vm.id.clone(),
+            source_name: self.vm.name.clone(),
             taken_at: self.taken_at,
             size_bytes: self.size_bytes,
             new_bytes: self.new_bytes,
@@ -109,6 +109,7 @@ impl PointFile {
             disks: self.disks.iter().map(|file| file.disk.clone()).collect(),
             protection: None,
             damage: None,
+            summary: None,
         }
     }
 }

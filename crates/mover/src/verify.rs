@@ -96,14 +96,14 @@ async fn summary(
 /// Gives a point that damage touches the name that people know; where its description is lost too, the uuid must do.
 async fn touched_point(repo: &Repo, point: AffectedPoint) -> TouchedPoint {
     let (client, vm) = point.root.trim_start_matches('/').split_once('/').unwrap_or(("", &point.root));
-    let (client_name, vm_uuid) = (client.to_owned(), vm.to_owned());
+    let (client_name, source_uuid) = (client.to_owned(), vm.to_owned());
     let file = if point.whole { None } else { description(repo, &point).await };
     let AffectedPoint { id, time, disks, files, whole, .. } = point;
     TouchedPoint {
         point: id.to_string(),
-        vm_name: file.as_ref().map(|file| file.vm.name.clone()),
+        source_name: file.as_ref().map(|file| file.vm.name.clone()),
         client_name: file.map_or(client_name, |file| file.client.name),
-        vm_uuid,
+        source_uuid,
         taken_at: time,
         disks,
         files,
@@ -205,7 +205,7 @@ fn verdict(datastore: &DatastoreAccess, verify: &VerifySummary) -> Option<(Sever
 }
 
 fn name(point: &TouchedPoint) -> &str {
-    point.vm_name.as_deref().unwrap_or(&point.vm_uuid)
+    point.source_name.as_deref().unwrap_or(&point.source_uuid)
 }
 
 fn short(id: &str) -> &str {

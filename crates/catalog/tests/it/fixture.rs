@@ -127,8 +127,8 @@ pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobI
         client_name: client.name.clone(),
         job,
         kind: PointKind::Vm,
-        vm_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
-        vm_name: "web".to_owned(),
+        source_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
+        source_name: "web".to_owned(),
         taken_at: at(0) + SignedDuration::from_secs(taken),
         size_bytes: 5 << 40,
         new_bytes: 1 << 30,
@@ -143,6 +143,7 @@ pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobI
         }],
         protection: None,
         damage: None,
+        summary: None,
     }
 }
 

@@ -104,8 +104,8 @@ fn found(depth: VerifyDepth, share_percent: Option<f64>, touched: &[&str]) -> Ve
     let touched = touched.iter().map(|id| TouchedPoint {
         point: id.repeat(32),
         client_name: "lab".to_owned(),
-        vm_uuid: String::new(),
-        vm_name: None,
+        source_uuid: String::new(),
+        source_name: None,
         taken_at: at(0),
         disks: vec!["0".to_owned()],
         files: Vec::new(),

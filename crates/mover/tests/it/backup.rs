@@ -12,9 +12,9 @@ async fn a_vm_is_backed_up_and_nothing_is_left_on_the_pool() {
     let (id, report) = rig.run(rig.backup_spec("web1")).await;
     let point = point_of(&report).unwrap_or_else(|| panic!("{report:#?} {:#?}", rig.desk.log(id)));
     assert_eq!(report.state, JobState::Success, "{report:#?}");
-    assert_eq!((point.vm_name.as_str(), point.disks.len(), point.size_bytes), ("web1", 2, 10 << 20));
-    assert_eq!(point.vm_uuid, rig.uuid("web1").await);
-    assert_eq!(point.disks[0].vdi_uuid, before.vm(&point.vm_uuid).unwrap().disks()[0]);
+    assert_eq!((point.source_name.as_str(), point.disks.len(), point.size_bytes), ("web1", 2, 10 << 20));
+    assert_eq!(point.source_uuid, rig.uuid("web1").await);
+    assert_eq!(point.disks[0].vdi_uuid, before.vm(&point.source_uuid).unwrap().disks()[0]);
     assert_eq!(report.progress.done_bytes, 10 << 20);
     assert!(report.progress.moved_bytes > 5 << 20 && report.progress.new_bytes > 4 << 20);
     assert_eq!(rig.points().await, [point.id]);
@@ -27,8 +27,8 @@ async fn a_vm_is_backed_up_and_nothing_is_left_on_the_pool() {
 async fn a_second_backup_stores_only_what_has_changed() {
     let rig = Rig::new().await;
     let first = rig.backup("web1").await;
-    rig.scribble(&first.vm_uuid, 0, 7).await;
-    let second = rig.backup(&first.vm_uuid).await;
+    rig.scribble(&first.source_uuid, 0, 7).await;
+    let second = rig.backup(&first.source_uuid).await;
     assert!(second.new_bytes > 0 && second.new_bytes < first.new_bytes / 3, "{second:#?}");
     assert_eq!(rig.points().await.len(), 2);
 }
@@ -244,9 +244,9 @@ async fn a_member_that_alone_sees_the_disks_is_found_in_the_clear_and_over_tls()
         }
         let point = rig.backup("web1").await;
         let copy = rig.restore(rig.beside(&point, "copy")).await;
-        assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.vm_uuid).await);
+        assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.source_uuid).await);
         rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
-        assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.vm_uuid).await);
+        assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.source_uuid).await);
         assert_eq!(rig.state().await.ours(), Vec::<String>::new());
     }
 }

@@ -88,7 +88,7 @@ async fn of_a_backup_at_the_journal_and_in_mid_stream() {
     assert!(deaths > 8);
     for point in rig.points().await {
         let vm = rig.restore(rig.beside(&Point { id: point.clone(), ..kept.clone() }, &format!("from {point}"))).await;
-        assert_eq!(rig.contents(&vm.uuid).await, rig.contents(&kept.vm_uuid).await);
+        assert_eq!(rig.contents(&vm.uuid).await, rig.contents(&kept.source_uuid).await);
     }
 }
 
@@ -115,7 +115,7 @@ async fn nothing_or_all(rig: &Rig, before: &crate::rig::State, point: &Point, wh
         return after.assert_same_as(before, when);
     };
     assert_eq!(after.ours(), Vec::<String>::new(), "{when}");
-    assert_eq!(rig.contents(&vm).await, rig.contents(&point.vm_uuid).await, "{when}");
+    assert_eq!(rig.contents(&vm).await, rig.contents(&point.source_uuid).await, "{when}");
     let admin = rig.admin().await;
     let (reference, _) = admin.vm_by_uuid(&vm).await.unwrap();
     admin.vm_destroy(&reference).await.unwrap();
@@ -174,12 +174,12 @@ async fn exactly_one(rig: &Rig, before: &crate::rig::State, uuid: &str, old: &[S
 async fn of_a_restore_over_the_original_at_the_journal_and_in_mid_stream() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let new = rig.contents(&point.vm_uuid).await;
+    let new = rig.contents(&point.source_uuid).await;
     for (seed, strike) in strikes().enumerate() {
-        rig.scribble(&point.vm_uuid, 0, seed as u64 + 1).await;
-        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        rig.scribble(&point.source_uuid, 0, seed as u64 + 1).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         let (died, _) = die_at(&rig, rig.restore_spec(&point, Placement::Overwrite), strike).await;
-        exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &format!("after death {strike:?}")).await;
+        exactly_one(&rig, &before, &point.source_uuid, &old, &new, &format!("after death {strike:?}")).await;
         if !died {
             break;
         }
@@ -190,15 +190,16 @@ async fn of_a_restore_over_the_original_at_the_journal_and_in_mid_stream() {
 async fn of_a_restore_over_the_original_at_any_call() {
     let (rig, tap) = tapped().await;
     let point = rig.backup("web1").await;
-    let new = rig.contents(&point.vm_uuid).await;
+    let new = rig.contents(&point.source_uuid).await;
     let mut deaths = 0;
     for (turn, call) in calls().enumerate() {
-        rig.scribble(&point.vm_uuid, 0, turn as u64 + 1).await;
-        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        rig.scribble(&point.source_uuid, 0, turn as u64 + 1).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         let moment = if turn % 2 == 0 { Moment::After } else { Moment::Before };
         let spec = rig.restore_spec(&point, Placement::Overwrite);
         let died = die_at_call(&rig, &tap, spec, call, moment).await;
-        exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &format!("after death {moment:?} call {call}")).await;
+        exactly_one(&rig, &before, &point.source_uuid, &old, &new, &format!("after death {moment:?} call {call}"))
+            .await;
         if !died {
             break;
         }
@@ -212,10 +213,10 @@ async fn of_a_restore_over_the_original_at_any_call() {
 async fn of_a_connection_at_any_call_costs_at_most_the_job() {
     let (rig, tap) = tapped().await;
     let point = rig.backup("web1").await;
-    let new = rig.contents(&point.vm_uuid).await;
+    let new = rig.contents(&point.source_uuid).await;
     for (turn, call) in (2..400).step_by(5).enumerate() {
-        rig.scribble(&point.vm_uuid, 0, turn as u64 + 1).await;
-        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        rig.scribble(&point.source_uuid, 0, turn as u64 + 1).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         let moment = if turn % 2 == 0 { Moment::After } else { Moment::Before };
         tap.plan(At::Call(call), moment, Cut::Break);
         let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
@@ -228,7 +229,7 @@ async fn of_a_connection_at_any_call_costs_at_most_the_job() {
             calls.get(call - 1).map_or("nothing", String::as_str),
             report.problem
         );
-        exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &when).await;
+        exactly_one(&rig, &before, &point.source_uuid, &old, &new, &when).await;
         if calls.len() < call {
             break;
         }
@@ -241,12 +242,12 @@ async fn of_mover_and_pool_in_the_middle_of_a_swap_brings_the_old_vm_back() {
     let (rig, tap) = tapped().await;
     let admin = rig.admin().await;
     let point = rig.backup("web1").await;
-    rig.scribble(&point.vm_uuid, 0, 3).await;
-    let (old, _) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    rig.scribble(&point.source_uuid, 0, 3).await;
+    let (old, _) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     // A snapshot has the same seed for MACs; it must not stand in the way.
     let task = admin.vm_snapshot(&old, "before the upgrade", &[]).await.unwrap();
     admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
-    let (before, content) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+    let (before, content) = (rig.state().await, rig.contents(&point.source_uuid).await);
     rig.desk.strike(Strike::AfterJournal(5));
     let (id, report) = rig.run_or_die(rig.restore_spec(&point, Placement::Overwrite)).await;
     assert!(rig.desk.no_strike(), "{report:#?}");
@@ -256,9 +257,9 @@ async fn of_mover_and_pool_in_the_middle_of_a_swap_brings_the_old_vm_back() {
     assert!(undone.iter().any(|line| line.contains("brought back")), "{undone:?}");
     let after = rig.state().await;
     after.assert_same_as(&before, "after the recovery");
-    let (vm, was) = (after.vm(&point.vm_uuid).unwrap(), before.vm(&point.vm_uuid).unwrap());
+    let (vm, was) = (after.vm(&point.source_uuid).unwrap(), before.vm(&point.source_uuid).unwrap());
     assert_eq!((vm.macs(), vm.disks()), (was.macs(), was.disks()));
-    assert_eq!(rig.contents(&point.vm_uuid).await, content);
+    assert_eq!(rig.contents(&point.source_uuid).await, content);
     drop(tap);
 }
 
@@ -268,18 +269,18 @@ async fn with_a_faulty_new_vm_in_place_brings_the_old_one_back() {
     let (rig, tap) = tapped().await;
     let admin = rig.admin().await;
     let point = rig.backup("web1").await;
-    rig.scribble(&point.vm_uuid, 0, 3).await;
-    let (before, content) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+    rig.scribble(&point.source_uuid, 0, 3).await;
+    let (before, content) = (rig.state().await, rig.contents(&point.source_uuid).await);
     let spec = rig.restore_spec(&point, Placement::Overwrite);
     // The first thing that is asked for after the swap.
     let id = kill_at(&rig, &tap, spec, At::Method("task.get_all_records"), Moment::Before).await.expect("it dies");
-    let (_, new) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    let (_, new) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     admin.vif_destroy(&new.vifs[0]).await.unwrap();
     rig.recover(id).await;
     let after = rig.state().await;
     after.assert_same_as(&before, "after the recovery");
-    assert_eq!(after.vm(&point.vm_uuid).unwrap().macs(), before.vm(&point.vm_uuid).unwrap().macs());
-    assert_eq!(rig.contents(&point.vm_uuid).await, content);
+    assert_eq!(after.vm(&point.source_uuid).unwrap().macs(), before.vm(&point.source_uuid).unwrap().macs());
+    assert_eq!(rig.contents(&point.source_uuid).await, content);
 }
 
 /// Transfers are no calls: die before they begin, and when the pool has taken them.
@@ -287,17 +288,17 @@ async fn with_a_faulty_new_vm_in_place_brings_the_old_one_back() {
 async fn of_a_restore_over_the_original_at_any_transfer() {
     let (rig, tap) = tapped().await;
     let point = rig.backup("web1").await;
-    let new = rig.contents(&point.vm_uuid).await;
+    let new = rig.contents(&point.source_uuid).await;
     let paths = ["PUT /import", "PUT /import_metadata", "GET /export_metadata"];
     for (turn, (path, moment)) in
         paths.into_iter().flat_map(|path| [(path, Moment::Before), (path, Moment::After)]).enumerate()
     {
-        rig.scribble(&point.vm_uuid, 0, turn as u64 + 1).await;
-        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        rig.scribble(&point.source_uuid, 0, turn as u64 + 1).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         let spec = rig.restore_spec(&point, Placement::Overwrite);
         let id = kill_at(&rig, &tap, spec, At::Method(path), moment).await.expect("it dies");
         rig.recover(id).await;
-        exactly_one(&rig, &before, &point.vm_uuid, &old, &new, &format!("after death {moment:?} {path}")).await;
+        exactly_one(&rig, &before, &point.source_uuid, &old, &new, &format!("after death {moment:?} {path}")).await;
     }
 }
 
@@ -313,7 +314,7 @@ async fn after_an_import_that_made_a_network_leaves_no_network() {
     .await;
     let point = rig.backup("web1").await;
     let admin = rig.admin().await;
-    let (_, web1) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    let (_, web1) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     admin.vif_destroy(&web1.vifs[0]).await.unwrap();
     let (network, _) = admin.find_networks("Laboratory").await.unwrap().remove(0);
     admin.run("network.destroy", xapi::params![network]).await.unwrap();
@@ -330,7 +331,7 @@ async fn after_an_import_that_made_a_network_leaves_no_network() {
 async fn leaves_a_vm_that_somebody_has_taken_into_use() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let content = rig.contents(&point.vm_uuid).await;
+    let content = rig.contents(&point.source_uuid).await;
     rig.desk.strike(Strike::AfterJournal(3));
     let (id, _) = rig.run_or_die(rig.beside(&point, "copy")).await;
     assert!(rig.desk.no_strike());

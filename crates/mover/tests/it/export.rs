@@ -34,7 +34,7 @@ fn sha256(bytes: &[u8]) -> String {
 async fn a_disk_comes_out_byte_by_byte() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let expected = rig.contents(&point.vm_uuid).await;
+    let expected = rig.contents(&point.source_uuid).await;
     for (position, sum) in expected.iter().enumerate() {
         let (bytes, report) = export(&rig, &point, ExportFormat::Raw, Some(&position.to_string())).await;
         assert_eq!(&sha256(&bytes), sum);
@@ -57,7 +57,7 @@ async fn an_xva_is_the_original_vm_with_its_disks() {
     assert_eq!(report.result, Some(JobResult::Export { bytes: bytes.len() as u64, sha256: sha256(&bytes) }));
     let mut reader = Reader::open(&bytes[..]).await.unwrap();
     let vm = &reader.ova().vm().unwrap().snapshot;
-    assert_eq!((vm.text("name_label"), vm.text("uuid")), (Some("web1"), Some(point.vm_uuid.as_str())));
+    assert_eq!((vm.text("name_label"), vm.text("uuid")), (Some("web1"), Some(point.source_uuid.as_str())));
     assert_eq!(vm.flag("is_a_template"), Some(false));
     assert!(!reader.ova().to_xml().contains("xenkeep:"));
     let mut disks: Vec<Vec<u8>> = reader.disks().iter().map(|disk| vec![0; disk.virtual_size as usize]).collect();
@@ -69,7 +69,7 @@ async fn an_xva_is_the_original_vm_with_its_disks() {
         }
     }
     reader.finish().await.unwrap();
-    let expected = rig.contents(&point.vm_uuid).await;
+    let expected = rig.contents(&point.source_uuid).await;
     for (disk, position) in disks.iter().zip(positions) {
         assert_eq!(sha256(disk), expected[position]);
     }

@@ -12,16 +12,16 @@ use crate::rig::{Machine, Rig, code_of, config, vm_of};
 async fn beside_a_new_vm_is_made_with_the_bytes_that_were_read() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let read = rig.contents(&point.vm_uuid).await;
-    rig.scribble(&point.vm_uuid, 0, 5).await;
+    let read = rig.contents(&point.source_uuid).await;
+    rig.scribble(&point.source_uuid, 0, 5).await;
     let before = rig.state().await;
     let vm = rig.restore(rig.beside(&point, "web1-copy")).await;
     assert_eq!((vm.name.as_str(), vm.power_state), ("web1-copy", PowerState::Halted));
-    assert_ne!(vm.uuid, point.vm_uuid);
+    assert_ne!(vm.uuid, point.source_uuid);
     assert_eq!(rig.contents(&vm.uuid).await, read);
     let after = rig.state().await;
     assert_eq!(after.ours(), Vec::<String>::new());
-    let (old, new) = (after.vm(&point.vm_uuid).unwrap(), after.vm(&vm.uuid).unwrap());
+    let (old, new) = (after.vm(&point.source_uuid).unwrap(), after.vm(&vm.uuid).unwrap());
     assert!(new.macs().len() == 1 && new.macs() != old.macs());
     assert_eq!(new.0["is_template"], false);
     assert_eq!((after.vms().len(), after.vdis().len()), (before.vms().len() + 1, before.vdis().len() + 2));
@@ -94,7 +94,7 @@ async fn an_sr_is_named_checked_and_explained() {
     assert_eq!(code_of(&report), "sr.not_found");
     rig.state().await.assert_same_as(&before, "after refusals");
     let vm = rig.restore(on_sr(rig.beside(&point, "copy"), "Second storage")).await;
-    assert_eq!(rig.contents(&vm.uuid).await, rig.contents(&point.vm_uuid).await);
+    assert_eq!(rig.contents(&vm.uuid).await, rig.contents(&point.source_uuid).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,12 +160,12 @@ async fn a_failed_import_leaves_nothing() {
 async fn over_the_original_the_old_vm_is_replaced_by_the_restored_one() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let read = rig.contents(&point.vm_uuid).await;
-    rig.scribble(&point.vm_uuid, 1, 5).await;
+    let read = rig.contents(&point.source_uuid).await;
+    rig.scribble(&point.source_uuid, 1, 5).await;
     let before = rig.state().await;
     let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
     let vm = vm_of(&report).unwrap_or_else(|| panic!("{report:#?} {:#?}", rig.desk.log(id)));
-    assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.vm_uuid.as_str(), "web1"));
+    assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.source_uuid.as_str(), "web1"));
     assert_eq!(report.state, JobState::Success, "{:?}", report.warnings);
     assert_eq!(rig.contents(&vm.uuid).await, read);
     let after = rig.state().await;
@@ -186,17 +186,17 @@ async fn over_the_original_the_old_vm_is_replaced_by_the_restored_one() {
 async fn over_an_original_that_is_gone_it_comes_back_as_it_was() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let read = rig.contents(&point.vm_uuid).await;
+    let read = rig.contents(&point.source_uuid).await;
     let before = rig.state().await;
     let admin = rig.admin().await;
-    let (vm, _) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    let (vm, _) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     admin.vm_destroy(&vm).await.unwrap();
-    for disk in before.vm(&point.vm_uuid).unwrap().disks() {
+    for disk in before.vm(&point.source_uuid).unwrap().disks() {
         let (vdi, _) = admin.vdi_by_uuid(&disk).await.unwrap();
         admin.vdi_destroy(&vdi).await.unwrap();
     }
     let vm = rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
-    assert_eq!(vm.uuid, point.vm_uuid);
+    assert_eq!(vm.uuid, point.source_uuid);
     assert_eq!(rig.contents(&vm.uuid).await, read);
     let after = rig.state().await;
     assert_eq!(after.ours(), Vec::<String>::new());
@@ -226,7 +226,7 @@ async fn snapshots_of_the_user_and_disks_that_came_later_are_not_touched() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
     let admin = rig.admin().await;
-    let (vm, _) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    let (vm, _) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     let task = admin.vm_snapshot(&vm, "before the upgrade", &[]).await.unwrap();
     admin.task(task).wait(&Default::default(), |_| {}).await.unwrap();
     let (sr, _) = admin.default_sr().await.unwrap().unwrap();
@@ -252,15 +252,15 @@ async fn snapshots_of_the_user_and_disks_that_came_later_are_not_touched() {
     let after = rig.state().await;
     assert_eq!(after.snapshots(), before.snapshots());
     assert!(after.vdis().contains(&admin.vdi(&vdi).await.unwrap().uuid));
-    assert_eq!(after.vm(&point.vm_uuid).unwrap().disks().len(), 2);
+    assert_eq!(after.vm(&point.source_uuid).unwrap().disks().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_restore_over_the_original_leaves_the_original() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    rig.scribble(&point.vm_uuid, 0, 9).await;
-    let (before, content) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+    rig.scribble(&point.source_uuid, 0, 9).await;
+    let (before, content) = (rig.state().await, rig.contents(&point.source_uuid).await);
     for (fault, codes) in import_faults() {
         let kind = fault.kind;
         rig.sim.faults().arm(fault);
@@ -268,7 +268,7 @@ async fn a_failed_restore_over_the_original_leaves_the_original() {
         assert!(codes.contains(&code_of(&report)), "{kind:?}: {:?}", report.problem);
         assert_eq!(rig.desk.journal(id), [], "{kind:?}");
         rig.state().await.assert_same_as(&before, &format!("after {kind:?}"));
-        assert_eq!(rig.contents(&point.vm_uuid).await, content, "{kind:?}");
+        assert_eq!(rig.contents(&point.source_uuid).await, content, "{kind:?}");
     }
 }
 
@@ -276,18 +276,18 @@ async fn a_failed_restore_over_the_original_leaves_the_original() {
 async fn a_cancel_at_any_step_leaves_exactly_one_of_both() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let read = rig.contents(&point.vm_uuid).await;
+    let read = rig.contents(&point.source_uuid).await;
     let mut cancelled = 0;
     for call in 1..20 {
-        rig.scribble(&point.vm_uuid, 0, call).await;
-        let (before, old) = (rig.state().await, rig.contents(&point.vm_uuid).await);
+        rig.scribble(&point.source_uuid, 0, call).await;
+        let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         rig.desk.cancel_at_journal(usize::try_from(call).unwrap());
         let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
         let after = rig.state().await;
         assert_eq!(after.ours(), Vec::<String>::new(), "at call {call}");
         assert_eq!((after.vms(), after.vdis().len()), (before.vms(), before.vdis().len()), "at call {call}");
         assert_eq!(rig.desk.journal(id), []);
-        let content = rig.contents(&point.vm_uuid).await;
+        let content = rig.contents(&point.source_uuid).await;
         match report.state {
             JobState::Cancelled => assert_eq!(content, old, "at call {call}"),
             JobState::Success => assert_eq!(content, read, "at call {call}"),
@@ -326,15 +326,15 @@ async fn a_vm_without_disks_is_restored_over_and_beside() {
     let rig = Rig::with(|dir| config(dir).with_vm(xensim::config::VmConfig::new("bare"))).await;
     let point = rig.backup("bare").await;
     let before = rig.state().await;
-    assert_eq!((point.disks.len(), before.vm(&point.vm_uuid).unwrap().disks().len()), (0, 0));
+    assert_eq!((point.disks.len(), before.vm(&point.source_uuid).unwrap().disks().len()), (0, 0));
     for round in 0..2 {
         let vm = rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
-        assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.vm_uuid.as_str(), "bare"));
+        assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.source_uuid.as_str(), "bare"));
         rig.state().await.assert_same_as(&before, &format!("after round {round}"));
     }
     let admin = rig.admin().await;
-    let (_, record) = admin.vm_by_uuid(&point.vm_uuid).await.unwrap();
+    let (_, record) = admin.vm_by_uuid(&point.source_uuid).await.unwrap();
     assert!(record.version > 0, "nothing was restored");
     admin.logout().await;
-    assert_ne!(rig.restore(rig.beside(&point, "bare2")).await.uuid, point.vm_uuid);
+    assert_ne!(rig.restore(rig.beside(&point, "bare2")).await.uuid, point.source_uuid);
 }

@@ -95,8 +95,8 @@ async fn a_flipped_bit_is_traced_to_vm_and_disk_and_healed_by_the_next_backup() 
     let message = &report.problem.as_ref().unwrap().message;
     assert_eq!(found.touched.len(), 1, "{found:#?}");
     let touched = &found.touched[0];
-    assert_eq!((touched.point.as_str(), touched.vm_name.as_deref()), (point.id.as_str(), Some("web1")));
-    assert_eq!((touched.vm_uuid.as_str(), touched.client_name.as_str()), (point.vm_uuid.as_str(), "lab"));
+    assert_eq!((touched.point.as_str(), touched.source_name.as_deref()), (point.id.as_str(), Some("web1")));
+    assert_eq!((touched.source_uuid.as_str(), touched.client_name.as_str()), (point.source_uuid.as_str(), "lab"));
     assert_eq!(touched.disks.len(), 1, "{touched:?}");
     assert!(message.contains("web1") && message.contains(&format!("disk {}", touched.disks[0])), "{message}");
     assert_eq!(found.files.len(), 1);

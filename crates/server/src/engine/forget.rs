@@ -56,7 +56,7 @@ impl Engine {
             groups.push(self.plan_group(request, points, &zone, &in_use));
         }
         groups.sort_by(|a: &RetentionGroup, b| {
-            (&a.client_name, &a.vm_name, &a.vm_uuid).cmp(&(&b.client_name, &b.vm_name, &b.vm_uuid))
+            (&a.client_name, &a.source_name, &a.source_uuid).cmp(&(&b.client_name, &b.source_name, &b.source_uuid))
         });
         let time_zone = zone.iana_name().unwrap_or("UTC").to_owned();
         Ok(RetentionPlan { policy: request.policy.clone(), time_zone, groups })
@@ -93,7 +93,7 @@ impl Engine {
     async fn set_protection(&self, id_or_prefix: &str, reason: Option<String>) -> Result<Point, Error> {
         let point = self.point(id_or_prefix).await?;
         let spec = JobSpec::ProtectPoint { datastore: point.datastore, point: point.id.clone(), reason };
-        self.run_short(spec, &point.vm_name).await?;
+        self.run_short(spec, &point.source_name).await?;
         self.point(&point.id).await
     }
 
@@ -112,13 +112,13 @@ impl Engine {
         let query = PointQuery { client, vm: None, datastore };
         let mut groups: BTreeMap<(String, String, DatastoreId), Vec<Point>> = BTreeMap::new();
         for point in self.0.catalog.points(&query, u32::MAX).await? {
-            let key = (point.client_name.clone(), point.vm_uuid.clone(), point.datastore);
+            let key = (point.client_name.clone(), point.source_uuid.clone(), point.datastore);
             groups.entry(key).or_default().push(point);
         }
         let mut groups: Vec<Vec<Point>> = groups.into_values().collect();
         if let Some(vm) = &request.vm {
             let uuid = vm.to_ascii_lowercase();
-            groups.retain(|points| points.iter().any(|point| point.vm_uuid == uuid || point.vm_name == *vm));
+            groups.retain(|points| points.iter().any(|point| point.source_uuid == uuid || point.source_name == *vm));
         }
         if groups.is_empty() && (request.client.is_some() || request.vm.is_some()) {
             let problem = Problem::new("point.none", "no restore point is of this client and VM");
@@ -147,8 +147,8 @@ impl Engine {
         let text = |of: fn(&Point) -> &String| newest.map(|point| of(point).clone()).unwrap_or_default();
         RetentionGroup {
             client_name: text(|point| &point.client_name),
-            vm_uuid: text(|point| &point.vm_uuid),
-            vm_name: text(|point| &point.vm_name),
+            source_uuid: text(|point| &point.source_uuid),
+            source_name: text(|point| &point.source_name),
             datastore: newest.map_or(DatastoreId(uuid::Uuid::nil()), |point| point.datastore),
             points: points
                 .into_iter()

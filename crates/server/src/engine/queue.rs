@@ -122,7 +122,7 @@ impl VmKey {
             }),
             JobSpec::Restore { placement: Placement::Beside { name }, .. } => Some(Self::New(name.clone())),
             JobSpec::Restore { placement: Placement::Overwrite, .. } => {
-                point.map(|point| Self::Uuid(point.vm_uuid.to_ascii_lowercase()))
+                point.map(|point| Self::Uuid(point.source_uuid.to_ascii_lowercase()))
             }
             _ => None,
         }

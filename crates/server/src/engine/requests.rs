@@ -37,7 +37,7 @@ impl Engine {
         };
         let subject = match &request.placement {
             Placement::Beside { name } => name.clone(),
-            Placement::Overwrite => point.vm_name.clone(),
+            Placement::Overwrite => point.source_name.clone(),
         };
         let spec = JobSpec::Restore {
             client: client.id,
@@ -61,7 +61,7 @@ impl Engine {
             format: request.format,
             disk: request.disk,
         };
-        self.queue(spec, &point.vm_name, Some(&point)).await
+        self.queue(spec, &point.source_name, Some(&point)).await
     }
 
     /// The client that a point was read from.

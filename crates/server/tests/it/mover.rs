@@ -101,8 +101,8 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         client_name: client.name.clone(),
         job: job.id,
         kind: PointKind::Vm,
-        vm_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
-        vm_name: vm.to_owned(),
+        source_uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
+        source_name: vm.to_owned(),
         taken_at: at_noon(),
         size_bytes: 1 << 30,
         new_bytes: 1 << 20,
@@ -110,6 +110,7 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         disks: ["0", "3"].map(disk).to_vec(),
         protection: None,
         damage: None,
+        summary: None,
     }
 }
 

@@ -20,7 +20,7 @@ async fn are_listed_once_their_backup_has_ended() {
     }
     let id = |job: &xenkeep_api::Job| job.id.0.simple().to_string();
     let point: Point = rig.get(&format!("/points/{}", &id(&a)[..12])).await;
-    assert_eq!((point.job, point.vm_name.as_str()), (a.id, "a"));
+    assert_eq!((point.job, point.source_name.as_str()), (a.id, "a"));
     assert_eq!(rig.get::<Point>(&format!("/points/{}", id(&b).repeat(2).to_uppercase())).await.job, b.id);
     for (path, code) in [
         ("/points?client=lob", "client.not_found"),

@@ -13,8 +13,8 @@ async fn back_up(rig: &Rig, vms: &[(&str, &str)]) -> Vec<Point> {
     for (vm, taken_at) in vms {
         rig.queue_backup(vm).await;
         let job = rig.lease().await;
-        let vm_uuid = format!("0f1e2d3c-0000-4000-8000-{:012x}", vm.bytes().map(u64::from).sum::<u64>());
-        let point = Point { taken_at: taken_at.parse().unwrap(), vm_uuid, ..mover::point(&job, vm) };
+        let source_uuid = format!("0f1e2d3c-0000-4000-8000-{:012x}", vm.bytes().map(u64::from).sum::<u64>());
+        let point = Point { taken_at: taken_at.parse().unwrap(), source_uuid, ..mover::point(&job, vm) };
         let report = mover::good(xenkeep_api::JobResult::Point { point: point.clone() });
         rig.engine().finish(job.id, job.fence, &report).await.unwrap();
         points.push(point);
@@ -52,7 +52,7 @@ async fn a_policy_is_shown_before_it_is_applied() {
     let body = json!({"policy": {"keep_daily": 2}, "time_zone": "UTC"});
     let plan = preview(&rig, body.clone()).await;
     assert_eq!((plan.time_zone.as_str(), plan.groups.len()), ("UTC", 2));
-    assert_eq!((plan.groups[0].vm_name.as_str(), plan.groups[1].vm_name.as_str()), ("db", "web"));
+    assert_eq!((plan.groups[0].source_name.as_str(), plan.groups[1].source_name.as_str()), ("db", "web"));
     assert_eq!(removed(&plan), [&web[1].id, &web[0].id]);
     assert_eq!(plan.groups[1].points[0].kept, [KeepReason::Daily]);
     // 23:30 UTC is the next day in Vienna.
@@ -91,9 +91,9 @@ async fn a_vm_that_was_renamed_is_one_vm() {
     rig.queue_backup("new-name").await;
     let job = rig.lease().await;
     rig.engine().finish(job.id, job.fence, &mover::good(mover::result(&job))).await.unwrap();
-    for name in ["old-name", "new-name", &old.vm_uuid.to_uppercase()] {
+    for name in ["old-name", "new-name", &old.source_uuid.to_uppercase()] {
         let plan = preview(&rig, json!({"policy": {"keep_last": 1}, "vm": name, "client": "lab"})).await;
-        assert_eq!((plan.groups.len(), plan.groups[0].vm_name.as_str()), (1, "new-name"), "{name}");
+        assert_eq!((plan.groups.len(), plan.groups[0].source_name.as_str()), (1, "new-name"), "{name}");
         assert_eq!(removed(&plan), [&old.id], "{name}");
     }
 }

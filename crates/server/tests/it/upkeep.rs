@@ -57,8 +57,8 @@ async fn what_a_verification_found_is_kept_though_its_job_fails() {
     let touched = TouchedPoint {
         point: points[0].id.clone(),
         client_name: "lab".to_owned(),
-        vm_uuid: points[0].vm_uuid.clone(),
-        vm_name: Some(points[0].vm_name.clone()),
+        source_uuid: points[0].source_uuid.clone(),
+        source_name: Some(points[0].source_name.clone()),
         taken_at: points[0].taken_at,
         disks: vec!["0".to_owned()],
         files: Vec::new(),
@@ -95,7 +95,7 @@ async fn copies_are_points_of_their_own() {
     let target = leased.target.as_ref().unwrap();
     assert_eq!(target.name, "offsite");
     let JobSpec::CopyPoints { points: ids, .. } = &leased.spec else { panic!("{job:?}") };
-    let web = points.iter().find(|point| point.vm_name == "web").unwrap();
+    let web = points.iter().find(|point| point.source_name == "web").unwrap();
     assert_eq!(ids, std::slice::from_ref(&web.id));
     let copy = Point { id: "c".repeat(64), datastore: target.id, ..web.clone() };
     let summary = CopySummary { points: vec![copy.clone()], ..CopySummary::default() };

@@ -63,7 +63,7 @@ pub(super) fn summary(job: &Job) -> Option<String> {
     let ratio = units::ratio(progress.moved_bytes, point.stored_bytes)
         .map(|ratio| format!(" (ratio {ratio})"))
         .unwrap_or_default();
-    let mut text = format!("backed up {}: point {}\n", one_line(&point.vm_name), short(&point.id));
+    let mut text = format!("backed up {}: point {}\n", one_line(&point.source_name), short(&point.id));
     text += &details([
         ("  taken", units::time(point.taken_at)),
         ("  disks", format!("{}, {} in {}{rate}", count(point), units::size(point.size_bytes), units::duration(time))),

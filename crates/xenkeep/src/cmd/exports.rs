@@ -115,7 +115,7 @@ impl Export {
         let chosen = match &self.disk {
             Some(disk) if positions.contains(&disk.as_str()) => vec![disk.as_str()],
             Some(disk) => {
-                let message = format!("the point of {} has no disk {disk}", point.vm_name);
+                let message = format!("the point of {} has no disk {disk}", point.source_name);
                 return Err(Problem::new("disk.not_found", message)
                     .hint(format!("its disks are {}", positions.join(", ")))
                     .into());
@@ -129,7 +129,7 @@ impl Export {
         }
         let piece = |position: &str| Piece {
             disk: Some(position.to_owned()),
-            path: (!stdout).then(|| self.out.join(file_name(&point.vm_name, position))),
+            path: (!stdout).then(|| self.out.join(file_name(&point.source_name, position))),
         };
         Ok(chosen.into_iter().map(piece).collect())
     }

@@ -187,7 +187,7 @@ fn doomed(points: &[Point], names: &Names) -> String {
         [
             short(&point.id).to_owned(),
             point.client_name.clone(),
-            point.vm_name.clone(),
+            point.source_name.clone(),
             units::time(point.taken_at),
             units::size(point.size_bytes),
             name_of(point.datastore, names),
@@ -215,7 +215,7 @@ fn group_text(group: &RetentionGroup, names: &Names) -> String {
         let point = &planned.point;
         [short(&point.id).to_owned(), units::time(point.taken_at), units::size(point.size_bytes), kept(planned)]
     });
-    let (vm, client) = (one_line(&group.vm_name), one_line(&group.client_name));
+    let (vm, client) = (one_line(&group.source_name), one_line(&group.client_name));
     format!("{vm} of {client} in {}:\n{}\n", name_of(group.datastore, names), table(columns, rows))
 }
 

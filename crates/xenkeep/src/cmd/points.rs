@@ -119,7 +119,7 @@ fn listing(points: &[Point], names: &Names) -> String {
         [
             short(&point.id).to_owned(),
             point.client_name.clone(),
-            point.vm_name.clone(),
+            point.source_name.clone(),
             units::time(point.taken_at),
             point.disks.len().to_string(),
             units::size(point.size_bytes),
@@ -154,8 +154,8 @@ fn shown(point: &Point, names: &Names) -> String {
     let head = details([
         ("id", point.id.clone()),
         ("kind", word(&point.kind)),
-        ("vm", point.vm_name.clone()),
-        ("vm uuid", point.vm_uuid.clone()),
+        ("vm", point.source_name.clone()),
+        ("vm uuid", point.source_uuid.clone()),
         ("client", point.client_name.clone()),
         ("datastore", name_of(point.datastore, names)),
         ("taken", units::time(point.taken_at)),

@@ -85,7 +85,7 @@ impl Restore {
             None => api.client(&point.client.to_string()).await?,
         };
         let vms = api.vms(&client.id.to_string()).await?;
-        let victim = vms.iter().find(|vm| vm.uuid == point.vm_uuid);
+        let victim = vms.iter().find(|vm| vm.uuid == point.source_uuid);
         confirm::ask(context.console, &consequences(&client.name, victim, point), "Go on?")
     }
 }
@@ -93,7 +93,7 @@ impl Restore {
 /// What restoring `point` over the original does to the pool.
 fn consequences(pool: &str, victim: Option<&PoolVm>, point: &Point) -> String {
     let new = details([
-        ("  restored", format!("{} ({})", point.vm_name, point.vm_uuid)),
+        ("  restored", format!("{} ({})", point.source_name, point.source_uuid)),
         ("  point", format!("{} of {}", short(&point.id), units::time(point.taken_at))),
         ("  disks", format!("{}, {}", point.disks.len(), units::size(point.size_bytes))),
     ]);

@@ -84,8 +84,8 @@ pub(crate) fn point() -> Point {
         client_name: "lab".into(),
         job: JobId(id(3)),
         kind: PointKind::Vm,
-        vm_uuid: vm().uuid,
-        vm_name: "web1".into(),
+        source_uuid: vm().uuid,
+        source_name: "web1".into(),
         taken_at: at(60),
         size_bytes: 16 * GIB,
         new_bytes: 5 * GIB,
@@ -93,6 +93,7 @@ pub(crate) fn point() -> Point {
         disks: vec![disk("0", 4 * GIB), disk("1", 12 * GIB)],
         protection: None,
         damage: None,
+        summary: None,
     }
 }
 

@@ -291,7 +291,7 @@ fn touched(points: &[TouchedPoint]) -> String {
         [
             short(&touched.point).to_owned(),
             touched.client_name.clone(),
-            touched.vm_name.clone().unwrap_or_else(|| touched.vm_uuid.clone()),
+            touched.source_name.clone().unwrap_or_else(|| touched.source_uuid.clone()),
             units::time(touched.taken_at),
             lost(touched.whole, &touched.disks, &touched.files),
         ]
@@ -326,7 +326,7 @@ fn copied(subject: &str, copy: &CopySummary) -> String {
     }
     let columns = [Column::Text("ID"), Column::Text("CLIENT"), Column::Text("VM"), Column::Text("TAKEN")];
     let rows = copy.points.iter().map(|point| {
-        [short(&point.id).to_owned(), point.client_name.clone(), point.vm_name.clone(), units::time(point.taken_at)]
+        [short(&point.id).to_owned(), point.client_name.clone(), point.source_name.clone(), units::time(point.taken_at)]
     });
     text + &table(columns, rows) + "\n"
 }

@@ -12,8 +12,8 @@ fn a_plan_says_of_each_point_what_becomes_of_it() {
     let planned_point = |point, kept: &[KeepReason]| PlannedPoint { point, kept: kept.to_vec() };
     let group = RetentionGroup {
         client_name: "lab".into(),
-        vm_uuid: samples::vm().uuid,
-        vm_name: "web1".into(),
+        source_uuid: samples::vm().uuid,
+        source_name: "web1".into(),
         datastore: samples::datastore().id,
         points: vec![
             planned_point(point("a", 200_000), &[KeepReason::Last, KeepReason::Daily]),
@@ -24,7 +24,7 @@ fn a_plan_says_of_each_point_what_becomes_of_it() {
     let plan = RetentionPlan {
         policy: RetentionPolicy { keep_last: 1, keep_daily: 1, ..RetentionPolicy::default() },
         time_zone: "Europe/Vienna".into(),
-        groups: vec![group.clone(), RetentionGroup { vm_name: "db1".into(), ..group }],
+        groups: vec![group.clone(), RetentionGroup { source_name: "db1".into(), ..group }],
     };
     insta::assert_snapshot!("plan", planned(&plan, &names(&[samples::datastore()])));
 }

@@ -43,11 +43,11 @@ fn a_prune_says_what_goes_and_what_waits() {
 fn a_verification_names_what_is_touched_and_what_can_be_done() {
     let good = VerifySummary { points: 3, packs_total: 40, bytes_total: 2 * GIB, ..VerifySummary::default() };
     insta::assert_snapshot!("verified_good", verified("store", &good));
-    let touched = |point: &str, vm_name: Option<&str>, disks: &[&str], whole| TouchedPoint {
+    let touched = |point: &str, source_name: Option<&str>, disks: &[&str], whole| TouchedPoint {
         point: point.repeat(64),
         client_name: "lab".into(),
-        vm_uuid: samples::vm().uuid,
-        vm_name: vm_name.map(Into::into),
+        source_uuid: samples::vm().uuid,
+        source_name: source_name.map(Into::into),
         taken_at: samples::at(0),
         disks: disks.iter().map(|disk| (*disk).to_owned()).collect(),
         files: if whole { Vec::new() } else { vec!["point.json".into()] },
