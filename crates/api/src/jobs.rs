@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, JobId, KeyChange, Placement, Point,
-    PointProtection, PoolSummary, PoolVm, Problem, PruneRequest, PruneSummary, RescanSummary, RestoredVm, Transport,
+    Check, ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, JobId, KeyChange, Placement, Point,
+    PointProtection, PoolInventory, PoolSummary, Problem, PruneRequest, PruneSummary, RescanSummary, RestorePlaces, RestorePlan, RestoredVm, Transport,
     VerifyRequest, VerifySummary,
 };
 
@@ -19,8 +19,8 @@ pub enum JobSpec {
         /// The pool.
         client: ClientId,
     },
-    /// List the VMs of a client's pool.
-    ListVms {
+    /// List what is on a client's pool: hosts, SRs, networks, VMs.
+    BrowseClient {
         /// The pool.
         client: ClientId,
     },
@@ -67,12 +67,29 @@ pub enum JobSpec {
         point: String,
         /// Where the VM goes.
         placement: Placement,
-        /// name-label or uuid of the SR.
-        sr: Option<String>,
+        /// SRs and networks.
+        #[serde(flatten)]
+        places: RestorePlaces,
         /// Start it afterwards.
         start: bool,
         /// Overrides the client's transport.
         transport: Option<Transport>,
+    },
+    /// Say what a restore of a VM would do, without doing it.
+    PlanRestore {
+        /// The pool to restore to.
+        client: ClientId,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// Where the VM goes.
+        placement: Placement,
+        /// SRs and networks.
+        #[serde(flatten)]
+        places: RestorePlaces,
+        /// Start it afterwards.
+        start: bool,
     },
     /// Stream a point, or a disk of it, to whoever asked.
     Export {
@@ -141,13 +158,14 @@ impl JobSpec {
     pub fn kind(&self) -> JobKind {
         match self {
             Self::CheckClient { .. } => JobKind::CheckClient,
-            Self::ListVms { .. } => JobKind::ListVms,
+            Self::BrowseClient { .. } => JobKind::BrowseClient,
             Self::CreateDatastore { .. } => JobKind::CreateDatastore,
             Self::AttachDatastore { .. } => JobKind::AttachDatastore,
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
             Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
             Self::Restore { .. } => JobKind::Restore,
+            Self::PlanRestore { .. } => JobKind::PlanRestore,
             Self::Export { .. } => JobKind::Export,
             Self::ForgetPoints { .. } => JobKind::ForgetPoints,
             Self::ProtectPoint { .. } => JobKind::ProtectPoint,
@@ -163,9 +181,10 @@ impl JobSpec {
     pub fn client(&self) -> Option<ClientId> {
         match self {
             Self::CheckClient { client }
-            | Self::ListVms { client }
+            | Self::BrowseClient { client }
             | Self::Backup { client, .. }
-            | Self::Restore { client, .. } => Some(*client),
+            | Self::Restore { client, .. }
+            | Self::PlanRestore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
             Self::CreateDatastore { .. }
             | Self::AttachDatastore { .. }
@@ -190,6 +209,7 @@ impl JobSpec {
             | Self::DatastoreKeys { datastore, .. }
             | Self::Backup { datastore, .. }
             | Self::Restore { datastore, .. }
+            | Self::PlanRestore { datastore, .. }
             | Self::Export { datastore, .. }
             | Self::ForgetPoints { datastore, .. }
             | Self::ProtectPoint { datastore, .. }
@@ -197,7 +217,7 @@ impl JobSpec {
             | Self::VerifyDatastore { datastore, .. }
             | Self::CopyPoints { datastore, .. } => Some(*datastore),
             Self::Recover { datastore, .. } => *datastore,
-            Self::CheckClient { .. } | Self::ListVms { .. } => None,
+            Self::CheckClient { .. } | Self::BrowseClient { .. } => None,
         }
     }
 
@@ -214,9 +234,10 @@ impl JobSpec {
     #[must_use]
     pub fn points_read(&self) -> &[String] {
         match self {
-            Self::Restore { point, .. } | Self::Export { point, .. } | Self::ProtectPoint { point, .. } => {
-                std::slice::from_ref(point)
-            }
+            Self::Restore { point, .. }
+            | Self::PlanRestore { point, .. }
+            | Self::Export { point, .. }
+            | Self::ProtectPoint { point, .. } => std::slice::from_ref(point),
             Self::CopyPoints { points, .. } => points,
             _ => &[],
         }
@@ -235,7 +256,7 @@ impl JobSpec {
     #[must_use]
     pub fn point(&self) -> Option<&str> {
         match self {
-            Self::Restore { point, .. } | Self::Export { point, .. } => Some(point),
+            Self::Restore { point, .. } | Self::PlanRestore { point, .. } | Self::Export { point, .. } => Some(point),
             _ => None,
         }
     }
@@ -247,13 +268,14 @@ impl JobSpec {
 #[allow(missing_docs)] // each is documented at its JobSpec
 pub enum JobKind {
     CheckClient,
-    ListVms,
+    BrowseClient,
     CreateDatastore,
     AttachDatastore,
     RescanDatastore,
     DatastoreKeys,
     Backup,
     Restore,
+    PlanRestore,
     Export,
     ForgetPoints,
     ProtectPoint,
@@ -404,15 +426,18 @@ pub struct JobReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum JobResult {
-    /// Of `check-client`.
+    /// Of `check-client`; also of one that could not log in.
     Pool {
-        /// What the pool says of itself.
-        pool: PoolSummary,
+        /// What the pool says of itself; none when nobody could log in.
+        pool: Option<PoolSummary>,
+        /// What was looked at, and how it came out.
+        #[serde(default)]
+        checks: Vec<Check>,
     },
-    /// Of `list-vms`.
-    Vms {
-        /// The VMs, by name.
-        vms: Vec<PoolVm>,
+    /// Of `browse-client`.
+    Inventory {
+        /// What is on the pool.
+        inventory: Box<PoolInventory>,
     },
     /// Of `create-datastore` and `attach-datastore`.
     Datastore {
@@ -438,6 +463,11 @@ pub enum JobResult {
     Vm {
         /// The VM that was made.
         vm: RestoredVm,
+    },
+    /// Of `plan-restore`.
+    RestorePlan {
+        /// What the restore would do.
+        plan: Box<RestorePlan>,
     },
     /// Of `export`.
     Export {

@@ -42,7 +42,7 @@ pub use inventory::{
     PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState, TransferNetwork,
 };
 pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess};
 pub use points::{
     DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };

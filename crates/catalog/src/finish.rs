@@ -138,7 +138,13 @@ async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Times
 async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Timestamp) -> Result<(), Error> {
     let contradiction = |what: &str| Error::Contradiction { job: job.id, what: what.to_owned() };
     match (&job.spec, &report.result) {
-        (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool })) => clients::checked(tx, *client, pool).await,
+        (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool, .. })) => match pool {
+            Some(pool) => clients::checked(tx, *client, pool).await,
+            None => Ok(()),
+        },
+        (JobSpec::BrowseClient { client }, Some(JobResult::Inventory { inventory })) => {
+            clients::seen(tx, *client, &inventory.pool).await
+        }
         (JobSpec::CreateDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
             datastores::created(tx, *datastore, repository_id).await
         }
@@ -182,8 +188,8 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
             points::insert(tx, &copy.points).await
         }
         (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
-        (JobSpec::ListVms { .. }, Some(JobResult::Vms { .. }))
-        | (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
+        (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
+        | (JobSpec::PlanRestore { .. }, Some(JobResult::RestorePlan { .. }))
         | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),
         (_, None) if !report.state.is_good() => Ok(()),
         (_, None) => Err(contradiction("a good end without a result")),

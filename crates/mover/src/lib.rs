@@ -13,12 +13,12 @@
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `backup` `restore` `export` `check` `inventory` `datastore` | the jobs |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
 mod backup;
-mod client;
+mod check;
 mod content;
 mod context;
 mod copy;
@@ -26,6 +26,7 @@ mod datastore;
 mod export;
 mod forget;
 mod identity;
+mod inventory;
 mod journal;
 mod keys;
 mod lease;

@@ -70,7 +70,7 @@ async fn describe(session: &Session, vm: &VmRef, addresses: Vec<String>) -> Resu
     Ok(RestoredVm {
         uuid: record.uuid,
         name: record.name_label,
-        power_state: crate::client::power_state(&record.power_state),
+        power_state: crate::inventory::power_state(&record.power_state),
         addresses,
     })
 }

@@ -55,14 +55,14 @@ pub(super) async fn commit(
 }
 
 async fn point_file(cx: &JobContext, session: &Session, snapshot: &Snapshot, read: &Read) -> Result<PointFile, Stop> {
-    let pool = cx.or_cancelled(client::summary(session)).await?;
+    let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     Ok(PointFile {
         format: FORMAT,
         written_by: concat!("xenkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
         kind: PointKind::Vm,
         job: cx.job,
         client: Named { id: session.client.id, name: session.client.name.clone() },
-        pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
+        pool,
         vm: Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() },
         taken_at: snapshot.record.snapshot_time,
         consistency: "crash".to_owned(),

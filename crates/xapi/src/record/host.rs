@@ -54,6 +54,8 @@ record! {
         api_version_minor: i64 = "API_version_minor",
         /// Edition of the licence.
         edition: String = "edition",
+        /// What the licence says of itself: `expiry`, `sku_type` …
+        license_params: BTreeMap<String, String> = "license_params",
         /// dom0.
         control_domain: VmRef = "control_domain",
         /// VMs on it.
