@@ -34,9 +34,28 @@ pub struct Client {
     pub certificate_sha256: Option<String>,
     /// What the pool said of itself when it was added or last checked.
     pub pool: Option<PoolSummary>,
+    /// How many jobs may work on it at once.
+    #[serde(default)]
+    pub limits: ClientLimits,
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+}
+
+/// How many jobs may work on a pool at once. What is absent is as the server is set: three a pool, and no limit for a
+/// host or an SR.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientLimits {
+    /// On the whole pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs: Option<u32>,
+    /// With VMs of one host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_per_host: Option<u32>,
+    /// With disks on one SR.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_per_sr: Option<u32>,
 }
 
 /// What the administrator says to add a client.

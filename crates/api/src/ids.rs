@@ -47,3 +47,11 @@ id! {
     /// A job: one run of one thing.
     JobId
 }
+id! {
+    /// A task: what to back up, and how.
+    TaskId
+}
+id! {
+    /// A run: all jobs of one start.
+    RunId
+}

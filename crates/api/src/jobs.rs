@@ -4,286 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{
-    Check, ClientId, CopySummary, DatastoreId, DatastoreKey, ExportFormat, JobId, KeyChange, Placement, Point,
-    PointProtection, PoolInventory, PoolSummary, Problem, PruneRequest, PruneSummary, RescanSummary, RestorePlaces, RestorePlan, RestoredVm, Transport,
-    VerifyRequest, VerifySummary,
-};
-
-/// What a job is to do. Written to the database as it is: ids, no secrets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum JobSpec {
-    /// Log in to a client's pool, pin its certificate, say what it is.
-    CheckClient {
-        /// The pool.
-        client: ClientId,
-    },
-    /// List what is on a client's pool: hosts, SRs, networks, VMs.
-    BrowseClient {
-        /// The pool.
-        client: ClientId,
-    },
-    /// Create the repository of a datastore.
-    CreateDatastore {
-        /// The datastore.
-        datastore: DatastoreId,
-    },
-    /// Open a repository that is there already.
-    AttachDatastore {
-        /// The datastore that it becomes.
-        datastore: DatastoreId,
-    },
-    /// Make the catalogue agree with a repository.
-    RescanDatastore {
-        /// The datastore.
-        datastore: DatastoreId,
-    },
-    /// List, add or remove passwords of a repository.
-    DatastoreKeys {
-        /// The datastore.
-        datastore: DatastoreId,
-        /// What to do.
-        change: KeyChange,
-    },
-    /// Back up one VM.
-    Backup {
-        /// The pool.
-        client: ClientId,
-        /// name-label or uuid of the VM.
-        vm: String,
-        /// Where the point goes.
-        datastore: DatastoreId,
-        /// Overrides the client's transport.
-        transport: Option<Transport>,
-    },
-    /// Restore a VM.
-    Restore {
-        /// The pool to restore to.
-        client: ClientId,
-        /// Where the point lies.
-        datastore: DatastoreId,
-        /// Full id of the point.
-        point: String,
-        /// Where the VM goes.
-        placement: Placement,
-        /// SRs and networks.
-        #[serde(flatten)]
-        places: RestorePlaces,
-        /// Start it afterwards.
-        start: bool,
-        /// Overrides the client's transport.
-        transport: Option<Transport>,
-    },
-    /// Say what a restore of a VM would do, without doing it.
-    PlanRestore {
-        /// The pool to restore to.
-        client: ClientId,
-        /// Where the point lies.
-        datastore: DatastoreId,
-        /// Full id of the point.
-        point: String,
-        /// Where the VM goes.
-        placement: Placement,
-        /// SRs and networks.
-        #[serde(flatten)]
-        places: RestorePlaces,
-        /// Start it afterwards.
-        start: bool,
-    },
-    /// Stream a point, or a disk of it, to whoever asked.
-    Export {
-        /// Where the point lies.
-        datastore: DatastoreId,
-        /// Full id of the point.
-        point: String,
-        /// The form.
-        format: ExportFormat,
-        /// Position of the disk for `raw`.
-        disk: Option<String>,
-    },
-    /// Remove restore points from their datastore.
-    ForgetPoints {
-        /// Where they lie.
-        datastore: DatastoreId,
-        /// Their full ids.
-        points: Vec<String>,
-    },
-    /// Protect a restore point from being removed, or lift that.
-    ProtectPoint {
-        /// Where it lies.
-        datastore: DatastoreId,
-        /// Its full id.
-        point: String,
-        /// Why; none lifts the protection.
-        reason: Option<String>,
-    },
-    /// Free what no restore point refers to.
-    PruneDatastore {
-        /// The datastore.
-        datastore: DatastoreId,
-        /// How.
-        request: PruneRequest,
-    },
-    /// See whether all that is stored can be read.
-    VerifyDatastore {
-        /// The datastore.
-        datastore: DatastoreId,
-        /// What of it, and how thoroughly.
-        request: VerifyRequest,
-    },
-    /// Copy restore points to another datastore.
-    CopyPoints {
-        /// Where they lie.
-        datastore: DatastoreId,
-        /// Where the copies go.
-        target: DatastoreId,
-        /// Their full ids.
-        points: Vec<String>,
-    },
-    /// Undo what an interrupted job left outside, and find the points that it finished unseen.
-    Recover {
-        /// The job that was interrupted.
-        interrupted: JobId,
-        /// Its pool, if it had one.
-        client: Option<ClientId>,
-        /// Its datastore, if it had one.
-        datastore: Option<DatastoreId>,
-    },
-}
-
-impl JobSpec {
-    /// Its kind alone.
-    #[must_use]
-    pub fn kind(&self) -> JobKind {
-        match self {
-            Self::CheckClient { .. } => JobKind::CheckClient,
-            Self::BrowseClient { .. } => JobKind::BrowseClient,
-            Self::CreateDatastore { .. } => JobKind::CreateDatastore,
-            Self::AttachDatastore { .. } => JobKind::AttachDatastore,
-            Self::RescanDatastore { .. } => JobKind::RescanDatastore,
-            Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
-            Self::Backup { .. } => JobKind::Backup,
-            Self::Restore { .. } => JobKind::Restore,
-            Self::PlanRestore { .. } => JobKind::PlanRestore,
-            Self::Export { .. } => JobKind::Export,
-            Self::ForgetPoints { .. } => JobKind::ForgetPoints,
-            Self::ProtectPoint { .. } => JobKind::ProtectPoint,
-            Self::PruneDatastore { .. } => JobKind::PruneDatastore,
-            Self::VerifyDatastore { .. } => JobKind::VerifyDatastore,
-            Self::CopyPoints { .. } => JobKind::CopyPoints,
-            Self::Recover { .. } => JobKind::Recover,
-        }
-    }
-
-    /// The client it needs, if any.
-    #[must_use]
-    pub fn client(&self) -> Option<ClientId> {
-        match self {
-            Self::CheckClient { client }
-            | Self::BrowseClient { client }
-            | Self::Backup { client, .. }
-            | Self::Restore { client, .. }
-            | Self::PlanRestore { client, .. } => Some(*client),
-            Self::Recover { client, .. } => *client,
-            Self::CreateDatastore { .. }
-            | Self::AttachDatastore { .. }
-            | Self::RescanDatastore { .. }
-            | Self::DatastoreKeys { .. }
-            | Self::Export { .. }
-            | Self::ForgetPoints { .. }
-            | Self::ProtectPoint { .. }
-            | Self::PruneDatastore { .. }
-            | Self::VerifyDatastore { .. }
-            | Self::CopyPoints { .. } => None,
-        }
-    }
-
-    /// The datastore it needs, if any.
-    #[must_use]
-    pub fn datastore(&self) -> Option<DatastoreId> {
-        match self {
-            Self::CreateDatastore { datastore }
-            | Self::AttachDatastore { datastore }
-            | Self::RescanDatastore { datastore }
-            | Self::DatastoreKeys { datastore, .. }
-            | Self::Backup { datastore, .. }
-            | Self::Restore { datastore, .. }
-            | Self::PlanRestore { datastore, .. }
-            | Self::Export { datastore, .. }
-            | Self::ForgetPoints { datastore, .. }
-            | Self::ProtectPoint { datastore, .. }
-            | Self::PruneDatastore { datastore, .. }
-            | Self::VerifyDatastore { datastore, .. }
-            | Self::CopyPoints { datastore, .. } => Some(*datastore),
-            Self::Recover { datastore, .. } => *datastore,
-            Self::CheckClient { .. } | Self::BrowseClient { .. } => None,
-        }
-    }
-
-    /// The datastore that it writes copies to, if any.
-    #[must_use]
-    pub fn target(&self) -> Option<DatastoreId> {
-        match self {
-            Self::CopyPoints { target, .. } => Some(*target),
-            _ => None,
-        }
-    }
-
-    /// The points that must stay while it waits or runs: it reads them.
-    #[must_use]
-    pub fn points_read(&self) -> &[String] {
-        match self {
-            Self::Restore { point, .. }
-            | Self::PlanRestore { point, .. }
-            | Self::Export { point, .. }
-            | Self::ProtectPoint { point, .. } => std::slice::from_ref(point),
-            Self::CopyPoints { points, .. } => points,
-            _ => &[],
-        }
-    }
-
-    /// The points that it removes.
-    #[must_use]
-    pub fn points_removed(&self) -> &[String] {
-        match self {
-            Self::ForgetPoints { points, .. } => points,
-            _ => &[],
-        }
-    }
-
-    /// The one point that it reads, if any.
-    #[must_use]
-    pub fn point(&self) -> Option<&str> {
-        match self {
-            Self::Restore { point, .. } | Self::PlanRestore { point, .. } | Self::Export { point, .. } => Some(point),
-            _ => None,
-        }
-    }
-}
-
-/// Kind of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)] // each is documented at its JobSpec
-pub enum JobKind {
-    CheckClient,
-    BrowseClient,
-    CreateDatastore,
-    AttachDatastore,
-    RescanDatastore,
-    DatastoreKeys,
-    Backup,
-    Restore,
-    PlanRestore,
-    Export,
-    ForgetPoints,
-    ProtectPoint,
-    PruneDatastore,
-    VerifyDatastore,
-    CopyPoints,
-    Recover,
-}
+use crate::{JobId, JobResult, JobSpec, Problem, RunId, TaskId};
 
 /// State of a job: `queued` → `running` → one of the final ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -349,6 +70,72 @@ pub struct Job {
     pub warnings: Vec<Problem>,
     /// What it made or found.
     pub result: Option<JobResult>,
+    /// What it belongs to: the task, group, schedule and start that it came from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// Among those that wait, the higher comes first; 0 unless somebody said otherwise.
+    #[serde(default)]
+    pub priority: i32,
+    /// The drive whose channel it takes while it runs.
+    #[serde(default)]
+    pub drive: Option<u32>,
+    /// The mover that runs or ran it.
+    #[serde(default)]
+    pub mover: Option<String>,
+    /// Why it waits, while it does.
+    #[serde(default)]
+    pub waiting: Option<Problem>,
+    /// How many tries came before it.
+    #[serde(default)]
+    pub attempt: u32,
+    /// The job that it tries again.
+    #[serde(default)]
+    pub retry_of: Option<JobId>,
+    /// It ends as failed when it has run for longer than this; seconds.
+    #[serde(default)]
+    pub time_limit_seconds: Option<u64>,
+}
+
+/// What a job belongs to. All of it is absent from a job that somebody asked for alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Origin {
+    /// The task that it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskId>,
+    /// The name that the task had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_name: Option<String>,
+    /// The group that was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The schedule that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// What all jobs of one start have in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+}
+
+/// When a job that failed or was interrupted is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// How often; 0 is never. A backup of a task that was interrupted is tried again once even so.
+    #[serde(default)]
+    pub retries: u32,
+    /// How long after the end of the last try.
+    #[serde(default = "wait_seconds")]
+    pub wait_seconds: u32,
+}
+
+fn wait_seconds() -> u32 {
+    300
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { retries: 0, wait_seconds: wait_seconds() }
+    }
 }
 
 /// How far a job is: numbers; text is made by who shows it.
@@ -420,94 +207,4 @@ pub struct JobReport {
     pub result: Option<JobResult>,
     /// The last numbers.
     pub progress: Progress,
-}
-
-/// What a job made or found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum JobResult {
-    /// Of `check-client`; also of one that could not log in.
-    Pool {
-        /// What the pool says of itself; none when nobody could log in.
-        pool: Option<PoolSummary>,
-        /// What was looked at, and how it came out.
-        #[serde(default)]
-        checks: Vec<Check>,
-    },
-    /// Of `browse-client`.
-    Inventory {
-        /// What is on the pool.
-        inventory: Box<PoolInventory>,
-    },
-    /// Of `create-datastore` and `attach-datastore`.
-    Datastore {
-        /// The repository's id.
-        repository_id: String,
-    },
-    /// Of `rescan-datastore`.
-    Rescanned {
-        /// What was found.
-        rescan: RescanSummary,
-    },
-    /// Of `datastore-keys`.
-    Keys {
-        /// All passwords that there are now.
-        keys: Vec<DatastoreKey>,
-    },
-    /// Of `backup`.
-    Point {
-        /// The restore point that was written.
-        point: Point,
-    },
-    /// Of `restore`.
-    Vm {
-        /// The VM that was made.
-        vm: RestoredVm,
-    },
-    /// Of `plan-restore`.
-    RestorePlan {
-        /// What the restore would do.
-        plan: Box<RestorePlan>,
-    },
-    /// Of `export`.
-    Export {
-        /// Length of the stream, bytes.
-        bytes: u64,
-        /// SHA-256 of the stream, lower-case hex.
-        sha256: String,
-    },
-    /// Of `forget-points`; also of one that failed or was cancelled half-way.
-    Forgotten {
-        /// Full ids of the points that are gone.
-        points: Vec<String>,
-    },
-    /// Of `protect-point`.
-    Protection {
-        /// Full id of the point.
-        point: String,
-        /// How it is protected now.
-        protection: Option<PointProtection>,
-    },
-    /// Of `prune-datastore`.
-    Pruned {
-        /// What was found and done.
-        prune: PruneSummary,
-    },
-    /// Of `verify-datastore`; also of one that failed because of what it found.
-    Verified {
-        /// What was found.
-        verify: VerifySummary,
-    },
-    /// Of `copy-points`; also of one that failed or was cancelled half-way.
-    Copied {
-        /// What was copied.
-        copy: CopySummary,
-    },
-    /// Of `recover`.
-    Recovered {
-        /// What was undone on the pool, a line each.
-        undone: Vec<String>,
-        /// Points that the interrupted job had finished.
-        points: Vec<Point>,
-    },
 }

@@ -17,6 +17,7 @@ pub mod browse;
 mod checks;
 mod clients;
 mod datastores;
+mod drives;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
@@ -26,22 +27,26 @@ mod lease;
 mod points;
 mod problem;
 mod restores;
+mod result;
 mod retention;
 mod secret;
+mod spec;
 mod upkeep;
 
 pub use browse::{Fact, Node, NodeKind};
 pub use checks::{Check, CheckOutcome, ClientCheck};
-pub use clients::{Client, ClientChange, NewClient, Transport};
+pub use clients::{Client, ClientChange, ClientLimits, NewClient, Transport};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
 };
-pub use ids::{ClientId, DatastoreId, JobId};
+pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use inventory::{
-    PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState, TransferNetwork,
+    PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState,
+    TransferNetwork,
 };
-pub use jobs::{DiskProgress, Job, JobKind, JobReport, JobResult, JobSpec, JobState, LogLevel, LogLine, Progress};
+pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess};
 pub use points::{
     DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
@@ -51,11 +56,13 @@ pub use restores::{
     BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
     ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
 };
+pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
 };
 pub use secret::Secret;
+pub use spec::{JobKind, JobSpec};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,

@@ -44,10 +44,11 @@ pub struct Claimed {
 }
 
 impl Catalog {
-    /// Claims a job until `until`. `choose` is shown the waiting jobs (in order of arrival) and the running ones, and
+    /// Claims a job for a mover until `until`. `choose` is shown the waiting jobs (in order of arrival) and the running ones, and
     /// names one of the waiting; nothing changes between what it sees and what is written.
     pub async fn claim(
         &self,
+        mover: &str,
         now: Timestamp,
         until: Timestamp,
         choose: impl FnOnce(&[QueueEntry], &[QueueEntry]) -> Option<JobId> + Send,
@@ -60,12 +61,13 @@ impl Catalog {
         let running = entries(&mut tx, JobState::Running).await?;
         let Some(chosen) = choose(&waiting, &running) else { return Ok(None) };
         let row = sqlx::query(
-            "UPDATE jobs SET state = 'running', fence = fence + 1, started_ms = $2, lease_until_ms = $3 \
+            "UPDATE jobs SET state = 'running', fence = fence + 1, started_ms = $2, lease_until_ms = $3, mover = $4 \
              WHERE id = $1 AND state = 'queued' RETURNING fence, spec, root_id",
         )
         .bind(chosen.to_string())
         .bind(millis(now))
         .bind(millis(until))
+        .bind(mover)
         .fetch_optional(&mut *tx)
         .await?;
         let Some(row) = row else { return Ok(None) };
@@ -112,7 +114,7 @@ impl Catalog {
     pub async fn release(&self, job: JobId, fence: i64) -> Result<(), Error> {
         let mut tx = self.write().await?;
         sqlx::query(
-            "UPDATE jobs SET state = 'queued', started_ms = NULL, lease_until_ms = NULL \
+            "UPDATE jobs SET state = 'queued', started_ms = NULL, lease_until_ms = NULL, mover = NULL \
              WHERE id = $1 AND fence = $2 AND state = 'running'",
         )
         .bind(job.to_string())

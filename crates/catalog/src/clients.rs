@@ -1,10 +1,10 @@
 //! Clients: the pools, and how to log in to them.
 
 use sqlx::Row as _;
-use xenkeep_api::{Client, ClientAccess, ClientId, MemberAccess, PoolSummary, Problem, Secret};
+use xenkeep_api::{Client, ClientAccess, ClientId, ClientLimits, MemberAccess, PoolSummary, Problem, Secret};
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_word, id, json, millis, time, word};
+use crate::words::{from_json, from_word, id, json, millis, optional_number, time, word};
 use crate::{Catalog, Error, jobs, names};
 
 /// `ready` of a client that is being added.
@@ -13,7 +13,8 @@ const ADDED: i64 = 0;
 const CANDIDATE: i64 = 2;
 
 /// The clients that are there: all, or the one of a name or id.
-const SELECT: &str = "SELECT id, name, address, user_name, transport, certificate_sha256, pool, created_ms \
+const SELECT: &str = "SELECT id, name, address, user_name, transport, certificate_sha256, pool, created_ms, \
+    max_jobs, max_host_jobs, max_sr_jobs \
     FROM clients WHERE ready = 1 AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
 
 impl Catalog {
@@ -124,6 +125,19 @@ impl Catalog {
         Ok(tx.commit().await?)
     }
 
+    /// Sets how many jobs may work on a client's pool at once.
+    pub async fn set_client_limits(&self, client: ClientId, limits: &ClientLimits) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        sqlx::query("UPDATE clients SET max_jobs = $2, max_host_jobs = $3, max_sr_jobs = $4 WHERE id = $1")
+            .bind(client.to_string())
+            .bind(limits.jobs.map(i64::from))
+            .bind(limits.jobs_per_host.map(i64::from))
+            .bind(limits.jobs_per_sr.map(i64::from))
+            .execute(&mut *tx)
+            .await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Removes a client. Refused while a job of it is queued or running; its restore points stay.
     pub async fn remove_client(&self, client: &Client) -> Result<(), Error> {
         let mut tx = self.write().await?;
@@ -210,6 +224,11 @@ fn client(row: &Row) -> Result<Client, Error> {
         transport: from_word("clients.transport", row.try_get("transport")?)?,
         certificate_sha256: row.try_get("certificate_sha256")?,
         pool: pool.map(|text| from_json("clients.pool", &text)).transpose()?,
+        limits: ClientLimits {
+            jobs: optional_number("clients.max_jobs", row.try_get("max_jobs")?)?,
+            jobs_per_host: optional_number("clients.max_host_jobs", row.try_get("max_host_jobs")?)?,
+            jobs_per_sr: optional_number("clients.max_sr_jobs", row.try_get("max_sr_jobs")?)?,
+        },
         created_at: time("clients.created_ms", row.try_get("created_ms")?)?,
     })
 }

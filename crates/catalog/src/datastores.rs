@@ -119,6 +119,18 @@ impl Catalog {
                     .about(name.clone()),
             ));
         }
+        let drive = sqlx::query("SELECT number FROM drives WHERE datastore_id = $1 ORDER BY number LIMIT 1")
+            .bind(&key)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if let Some(row) = drive {
+            let number: i64 = row.try_get(0)?;
+            return Err(Error::InUse(
+                Problem::new("datastore.in_use", format!("drive {number} leads to datastore {name}"))
+                    .hint(format!("xenkeep drive remove {number}"))
+                    .about(name.clone()),
+            ));
+        }
         sqlx::query("DELETE FROM datastores WHERE id = $1").bind(&key).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }
@@ -136,7 +148,7 @@ impl Catalog {
     /// Removes clients and datastores that a server was adding when it died.
     pub async fn discard_unready(&self) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM clients WHERE ready = 0").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM clients WHERE ready <> 1").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM datastores WHERE repository_id IS NULL").execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }

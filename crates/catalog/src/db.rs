@@ -96,6 +96,7 @@ fn migrator() -> Migrator {
         migration(1, "first", include_str!("../migrations/sqlite/0001_first.sql")),
         migration(2, "stores", include_str!("../migrations/sqlite/0002_stores.sql")),
         migration(3, "upkeep", include_str!("../migrations/sqlite/0003_upkeep.sql")),
+        migration(4, "queue", include_str!("../migrations/sqlite/0004_queue.sql")),
         migration(8, "sources", include_str!("../migrations/sqlite/0008_sources.sql")),
     ])
 }

@@ -5,27 +5,29 @@
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point};
+use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point, RetryPolicy};
 
 use crate::db::{Connection, Row, Write};
-use crate::words::{from_word, json, millis, word};
+use crate::words::{from_number, from_word, json, millis, word};
 use crate::{Catalog, Error, NewJob, clients, datastores, jobs, points};
 
-/// A job that has just ended, for the decision whether something must clean up after it.
+/// A job that has just ended, for the decision what follows: a recovery, another try, whatever comes after it.
 #[derive(Debug, Clone)]
 pub struct Ended {
     /// The job, in its final state.
     pub job: Job,
     /// The VM that it had for itself.
     pub vm_key: Option<String>,
-    /// If it was a recovery: how many came before it.
+    /// How many tries came before it.
     pub attempt: u32,
+    /// When it is tried again.
+    pub retry: RetryPolicy,
     /// Something that it made outside is not undone.
     pub open_journal: bool,
 }
 
-/// Whether an ended job needs a recovery. Called inside the transaction that ends it.
-pub type RecoverDecision<'a> = &'a (dyn Fn(&Ended) -> Option<NewJob> + Send + Sync);
+/// The jobs that follow an ended one. Called inside the transaction that ends it; they are queued in it, too.
+pub type FollowUps<'a> = &'a (dyn Fn(&Ended) -> Vec<NewJob> + Send + Sync);
 
 impl Catalog {
     /// Ends a job as its mover reports it. Repeating the same report is no error.
@@ -35,7 +37,7 @@ impl Catalog {
         fence: i64,
         report: &JobReport,
         now: Timestamp,
-        recover: RecoverDecision<'_>,
+        follow_ups: FollowUps<'_>,
     ) -> Result<(), Error> {
         let mut tx = self.write().await?;
         let row = sqlx::query("SELECT state, fence FROM jobs WHERE id = $1")
@@ -56,36 +58,42 @@ impl Catalog {
         write_report(&mut tx, job, report, now).await?;
         let ended = ended(&mut tx, job).await?;
         write_effects(&mut tx, &ended.job, report, now).await?;
-        if let Some(recovery) = recover(&ended) {
-            jobs::insert(&mut tx, &recovery, now).await?;
+        for job in follow_ups(&ended) {
+            jobs::insert(&mut tx, &job, now).await?;
         }
         Ok(tx.commit().await?)
     }
 
-    /// Interrupts all running jobs: the server that ran them is gone.
-    pub async fn interrupt_all(&self, now: Timestamp, recover: RecoverDecision<'_>) -> Result<Vec<JobId>, Error> {
-        self.interrupt(None, now, recover).await
+    /// Interrupts the running jobs of a mover that is gone. Jobs of which nobody knows whose they are were its, too.
+    pub async fn interrupt_of(
+        &self,
+        mover: &str,
+        now: Timestamp,
+        follow_ups: FollowUps<'_>,
+    ) -> Result<Vec<JobId>, Error> {
+        self.interrupt(None, Some(mover), now, follow_ups).await
     }
 
     /// Interrupts the running jobs whose lease has run out.
-    pub async fn interrupt_expired(&self, now: Timestamp, recover: RecoverDecision<'_>) -> Result<Vec<JobId>, Error> {
-        self.interrupt(Some(now), now, recover).await
+    pub async fn interrupt_expired(&self, now: Timestamp, follow_ups: FollowUps<'_>) -> Result<Vec<JobId>, Error> {
+        self.interrupt(Some(now), None, now, follow_ups).await
     }
 
     async fn interrupt(
         &self,
         expired_at: Option<Timestamp>,
+        mover: Option<&str>,
         now: Timestamp,
-        recover: RecoverDecision<'_>,
+        follow_ups: FollowUps<'_>,
     ) -> Result<Vec<JobId>, Error> {
-        const SELECT: &str =
-            "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) ORDER BY number";
+        const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) \
+             AND ($2 IS NULL OR mover IS NULL OR mover = $2) ORDER BY number";
         let limit = expired_at.map(millis);
-        if sqlx::query(SELECT).bind(limit).fetch_optional(self.readers()).await?.is_none() {
+        if sqlx::query(SELECT).bind(limit).bind(mover).fetch_optional(self.readers()).await?.is_none() {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
-        let rows = sqlx::query(SELECT).bind(limit).fetch_all(&mut *tx).await?;
+        let rows = sqlx::query(SELECT).bind(limit).bind(mover).fetch_all(&mut *tx).await?;
         let mut interrupted = Vec::with_capacity(rows.len());
         for row in rows {
             let job = crate::words::id("jobs.id", row.try_get(0)?)?;
@@ -98,8 +106,8 @@ impl Catalog {
             .bind(millis(now))
             .execute(&mut *tx)
             .await?;
-            if let Some(recovery) = recover(&ended(&mut tx, job).await?) {
-                jobs::insert(&mut tx, &recovery, now).await?;
+            for job in follow_ups(&ended(&mut tx, job).await?) {
+                jobs::insert(&mut tx, &job, now).await?;
             }
             interrupted.push(job);
         }
@@ -220,7 +228,11 @@ fn from_row(row: &Row) -> Result<Ended, Error> {
     Ok(Ended {
         job: jobs::job(row)?,
         vm_key: row.try_get("vm_key")?,
-        attempt: u32::try_from(row.try_get::<i64, _>("attempt")?).unwrap_or(u32::MAX),
+        attempt: from_number("jobs.attempt", row.try_get("attempt")?)?,
+        retry: RetryPolicy {
+            retries: from_number("jobs.retries", row.try_get("retries")?)?,
+            wait_seconds: from_number("jobs.retry_wait_s", row.try_get("retry_wait_s")?)?,
+        },
         open_journal: row.try_get("open")?,
     })
 }

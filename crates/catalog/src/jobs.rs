@@ -1,39 +1,87 @@
 //! Jobs as people see them: adding, finding, listing, cancelling.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Problem, Progress, Secret};
+use xenkeep_api::{ClientId, 
+    DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Origin, Problem, Progress, RetryPolicy, RunId, Secret,
+};
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_word, id, json, millis, time, word};
+use crate::words::{from_json, from_number, from_word, id, json, millis, optional_number, time, word};
 use crate::{Catalog, Error, names};
 
+/// What [`job`] reads.
+macro_rules! columns {
+    () => {
+        "id, spec, subject, state, cancel_requested, created_ms, started_ms, finished_ms, progress, problem, warnings, \
+         result, origin, priority, drive, mover, waiting, attempt, retry_of, time_limit_ms"
+    };
+}
+
 /// Jobs, the newest first: all, or those of an id or its beginning, of a state, of a kind.
-const SELECT: &str = "SELECT id, spec, subject, state, cancel_requested, created_ms, started_ms, finished_ms, progress, \
-    problem, warnings, result FROM jobs \
-    WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) AND ($2 IS NULL OR state = $2) AND ($3 IS NULL OR kind = $3) \
-    ORDER BY number DESC LIMIT $4";
+const SELECT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM jobs WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) AND ($2 IS NULL OR state = $2) \
+     AND ($3 IS NULL OR kind = $3) ORDER BY number DESC LIMIT $4"
+);
+const SELECT_ONE: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE id = $1");
+const SELECT_RUN: &str = concat!("SELECT ", columns!(), " FROM jobs WHERE run_id = $1 ORDER BY number");
 
 /// Length of a uuid as text.
 const ID_LEN: usize = 36;
 
-/// A job to be added to the queue.
+/// A job to be added to the queue. Most of it is usual: `NewJob { priority: 5, ..NewJob::new(spec, "web") }`.
 #[derive(Debug, Clone)]
 pub struct NewJob {
     /// Its id.
     pub id: JobId,
     /// What it is to do.
     pub spec: JobSpec,
-    /// For people: what it is about.
+    /// For people: what it is about. Jobs of one priority run in the order of it.
     pub subject: String,
     /// The VM that it must have for itself, in the words of whoever chooses the next job.
     pub vm_key: Option<String>,
     /// It starts no sooner than this.
     pub not_before: Option<Timestamp>,
-    /// Of a recover job: how many came before it.
+    /// How many tries came before it.
     pub attempt: u32,
+    /// The job that it tries again.
+    pub retry_of: Option<JobId>,
+    /// The drive whose channel it takes while it runs.
+    pub drive: Option<u32>,
+    /// Among those that wait, the higher comes first.
+    pub priority: i32,
+    /// What it belongs to.
+    pub origin: Origin,
+    /// When it is tried again.
+    pub retry: RetryPolicy,
+    /// It fails when it has run for longer than this.
+    pub time_limit: Option<Duration>,
+}
+
+impl NewJob {
+    /// A job that nobody has said anything special about.
+    #[must_use]
+    pub fn new(spec: JobSpec, subject: impl Into<String>) -> Self {
+        Self {
+            id: JobId::random(),
+            spec,
+            subject: subject.into(),
+            vm_key: None,
+            not_before: None,
+            attempt: 0,
+            retry_of: None,
+            drive: None,
+            priority: 0,
+            origin: Origin::default(),
+            retry: RetryPolicy::default(),
+            time_limit: None,
+        }
+    }
 }
 
 /// Which jobs to list; what is absent does not restrict.
@@ -95,14 +143,32 @@ impl Catalog {
         Ok(points)
     }
 
+    /// The jobs of a client that have not ended, or that still have something to be undone.
+    pub async fn unfinished_jobs(&self, client: ClientId) -> Result<Vec<JobId>, Error> {
+        let query = "SELECT id FROM jobs WHERE client_id = $1 AND (state IN ('queued', 'running') \
+            OR EXISTS (SELECT 1 FROM journal WHERE journal.job_id = jobs.id))";
+        let rows = sqlx::query(query).bind(client.to_string()).fetch_all(self.readers()).await?;
+        rows.iter().map(|row| id("jobs.id", row.try_get(0)?)).collect()
+    }
+
     /// The job of an id.
     pub async fn job(&self, job: JobId) -> Result<Job, Error> {
-        self.find_job(&job.to_string()).await
+        let query = sqlx::query(SELECT_ONE).bind(job.to_string());
+        match query.fetch_optional(self.readers()).await? {
+            Some(row) => self::job(&row),
+            None => Err(Error::NotFound(unknown(&job.to_string()))),
+        }
+    }
+
+    /// All jobs of one start, in order of arrival.
+    pub async fn jobs_of_run(&self, run: RunId) -> Result<Vec<Job>, Error> {
+        let query = sqlx::query(SELECT_RUN).bind(run.to_string());
+        query.fetch_all(self.readers()).await?.iter().map(job).collect()
     }
 
     /// The job of an id or of its beginning.
     pub async fn find_job(&self, id_or_prefix: &str) -> Result<Job, Error> {
-        let none = || Error::NotFound(names::not_found("job", id_or_prefix, &[], "xenkeep job list shows all jobs"));
+        let none = || Error::NotFound(unknown(id_or_prefix));
         let prefix = names::id_prefix(id_or_prefix, ID_LEN).ok_or_else(none)?;
         let rows = self.select_jobs(Some(&prefix), &JobFilter::default(), 5).await?;
         match rows.as_slice() {
@@ -135,8 +201,7 @@ impl Catalog {
         let row =
             sqlx::query("SELECT state FROM jobs WHERE id = $1").bind(job.to_string()).fetch_optional(&mut *tx).await?;
         let Some(row) = row else {
-            let problem = names::not_found("job", &job.to_string(), &[], "xenkeep job list shows all jobs");
-            return Err(Error::NotFound(problem));
+            return Err(Error::NotFound(unknown(&job.to_string())));
         };
         let state: JobState = from_word("jobs.state", row.try_get(0)?)?;
         if state.is_final() {
@@ -172,6 +237,10 @@ impl Catalog {
     }
 }
 
+fn unknown(job: &str) -> Problem {
+    names::not_found("job", job, &[], "xenkeep job list shows all jobs")
+}
+
 fn secret_place(job: JobId) -> String {
     format!("jobs/{job}/secret")
 }
@@ -184,9 +253,10 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
     };
     sqlx::query(
         "INSERT INTO jobs (id, number, kind, state, spec, subject, client_id, datastore_id, target_id, vm_key, root_id, \
-         attempt, not_before_ms, cancel_requested, fence, created_ms, progress, warnings) \
+         attempt, not_before_ms, cancel_requested, fence, created_ms, progress, warnings, lane, priority, drive, origin, \
+         run_id, task_id, retries, retry_wait_s, retry_of, time_limit_ms) \
          VALUES ($1, (SELECT COALESCE(MAX(number), 0) + 1 FROM jobs), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, \
-         0, $13, $14, '[]')",
+         0, $13, $14, '[]', $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)",
     )
     .bind(job.id.to_string())
     .bind(word(&job.spec.kind()))
@@ -202,9 +272,30 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
     .bind(job.not_before.map_or(0, millis))
     .bind(millis(now))
     .bind(json(&Progress::default()))
+    .bind(lane(job))
+    .bind(i64::from(job.priority))
+    .bind(job.drive.map(i64::from))
+    .bind(json(&job.origin))
+    .bind(job.origin.run.map(|run| run.to_string()))
+    .bind(job.origin.task.map(|task| task.to_string()))
+    .bind(i64::from(job.retry.retries))
+    .bind(i64::from(job.retry.wait_seconds))
+    .bind(job.retry_of.map(|job| job.to_string()))
+    .bind(job.time_limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)))
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// What a job needs beside its VM; jobs that need the same wait in the same lane. The migration that brought lanes says
+/// the same in SQL.
+fn lane(job: &NewJob) -> String {
+    let spec = &job.spec;
+    let client = spec.client().map(|client| client.to_string()).unwrap_or_default();
+    let datastore = |id: Option<DatastoreId>| id.map(|id| id.to_string()).unwrap_or_default();
+    let (from, to) = (datastore(spec.datastore()), datastore(spec.target()));
+    let drive = job.drive.map(|drive| drive.to_string()).unwrap_or_default();
+    format!("{}/{client}/{from}/{to}/{drive}", word(&spec.kind()))
 }
 
 /// What queued and running jobs are to do.
@@ -256,6 +347,8 @@ pub(crate) fn job(row: &Row) -> Result<Job, Error> {
     };
     let problem: Option<String> = row.try_get("problem")?;
     let result: Option<String> = row.try_get("result")?;
+    let waiting: Option<String> = row.try_get("waiting")?;
+    let retry_of: Option<String> = row.try_get("retry_of")?;
     Ok(Job {
         id: id("jobs.id", row.try_get("id")?)?,
         spec: from_json("jobs.spec", row.try_get("spec")?)?,
@@ -269,5 +362,14 @@ pub(crate) fn job(row: &Row) -> Result<Job, Error> {
         problem: problem.map(|text| from_json("jobs.problem", &text)).transpose()?,
         warnings: from_json("jobs.warnings", row.try_get("warnings")?)?,
         result: result.map(|text| from_json("jobs.result", &text)).transpose()?,
+        origin: from_json("jobs.origin", row.try_get("origin")?)?,
+        priority: from_number("jobs.priority", row.try_get("priority")?)?,
+        drive: optional_number("jobs.drive", row.try_get("drive")?)?,
+        mover: row.try_get("mover")?,
+        waiting: waiting.map(|text| from_json("jobs.waiting", &text)).transpose()?,
+        attempt: from_number("jobs.attempt", row.try_get("attempt")?)?,
+        retry_of: retry_of.map(|text| id("jobs.retry_of", &text)).transpose()?,
+        time_limit_seconds: optional_number::<u64>("jobs.time_limit_ms", row.try_get("time_limit_ms")?)?
+            .map(|millis| millis / 1000),
     })
 }

@@ -58,6 +58,22 @@ pub(crate) fn from_size(what: &str, bytes: i64) -> Result<u64, Error> {
     u64::try_from(bytes).map_err(|error| damaged(what, error))
 }
 
+/// A number in a BIGINT.
+pub(crate) fn from_number<T: TryFrom<i64>>(what: &str, number: i64) -> Result<T, Error>
+where
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    T::try_from(number).map_err(|error| damaged(what, error))
+}
+
+/// The number in a BIGINT that may be NULL.
+pub(crate) fn optional_number<T: TryFrom<i64>>(what: &str, number: Option<i64>) -> Result<Option<T>, Error>
+where
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    number.map(|number| from_number(what, number)).transpose()
+}
+
 pub(crate) fn damaged(what: &str, source: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Damaged { what: what.to_owned(), source: Some(Box::new(source)) }
 }

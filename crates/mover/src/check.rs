@@ -10,7 +10,7 @@ use xenkeep_api::{Check, CheckOutcome, ClientAccess, JobId, JobResult, PoolSumma
 use crate::{
     context::{JobContext, Stop, now},
     inventory::{self, Hosts},
-    session::{OrStop, Session},
+    session::Session,
 };
 
 mod leftovers;

@@ -20,6 +20,8 @@ pub struct ServerConfig {
     pub tls: Tls,
     /// How much runs at once, and how long a silent mover is trusted.
     pub limits: Limits,
+    /// Name of the mover in the server's own process: what it left running is interrupted when the server starts.
+    pub mover: String,
     /// The time of day; tests bring their own.
     pub clock: Arc<dyn Clock>,
     /// Where days begin and end when points are kept by the day.
@@ -35,6 +37,7 @@ impl ServerConfig {
             listen,
             tls: Tls::default(),
             limits: Limits::default(),
+            mover: "local".to_owned(),
             clock: Arc::new(SystemClock),
             time_zone: TimeZone::system(),
         }

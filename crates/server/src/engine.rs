@@ -26,6 +26,7 @@ mod queue;
 mod recovery;
 mod requests;
 mod retention;
+mod retries;
 mod stores;
 mod upkeep;
 
@@ -75,6 +76,7 @@ impl Engine {
         clock: Arc<dyn Clock>,
         limits: Limits,
         time_zone: TimeZone,
+        mover: &str,
     ) -> Result<Self, Error> {
         let engine = Self(Arc::new(Inner {
             catalog,
@@ -87,7 +89,7 @@ impl Engine {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }));
-        engine.recover_at_start().await?;
+        engine.recover_at_start(mover).await?;
         let sweeper = engine.clone();
         engine.0.tasks.spawn(async move { sweeper.sweep().await });
         Ok(engine)

@@ -32,6 +32,7 @@ pub struct Server {
     /// None once it has been waited for.
     listening: Option<JoinHandle<std::io::Result<()>>>,
     dir: DataDir,
+    mover: String,
 }
 
 impl Server {
@@ -47,7 +48,7 @@ impl Server {
         };
         // Listens before anything is decided: a taken port must not interrupt any job's records.
         let (listener, address) = listen(config.listen)?;
-        let engine = Engine::start(catalog, config.clock, config.limits, config.time_zone).await?;
+        let engine = Engine::start(catalog, config.clock, config.limits, config.time_zone, &config.mover).await?;
         let router = rest::router(engine.clone(), Arc::new(tokens));
         let handle = Handle::new();
         let url = url(&identity, address);
@@ -60,13 +61,28 @@ impl Server {
             certificate_sha256: certificate_sha256.clone(),
         })?;
         tracing::info!(%url, data_dir = %dir.path().display(), "listening");
-        Ok(Self { engine, address, url, certificate_sha256, handle, listening: Some(listening), dir })
+        Ok(Self {
+            engine,
+            address,
+            url,
+            certificate_sha256,
+            handle,
+            listening: Some(listening),
+            dir,
+            mover: config.mover,
+        })
     }
 
     /// The engine, from which movers lease their jobs.
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Name of the mover in the server's own process.
+    #[must_use]
+    pub fn mover(&self) -> &str {
+        &self.mover
     }
 
     /// Where it listens.

@@ -11,6 +11,8 @@ use xenkeep_server::{Engine, Error};
 #[derive(Debug)]
 pub(crate) struct EngineLeases {
     pub(crate) engine: Engine,
+    /// Name of the mover.
+    pub(crate) mover: String,
     /// From then on no job is taken.
     pub(crate) stop: CancellationToken,
 }
@@ -21,7 +23,7 @@ impl Leases for EngineLeases {
         tokio::select! {
             // A job that was on its way to us goes back to the queue.
             () = self.stop.cancelled() => Ok(None),
-            leased = self.engine.lease() => leased.map_err(refusal),
+            leased = self.engine.lease(&self.mover) => leased.map_err(refusal),
         }
     }
 

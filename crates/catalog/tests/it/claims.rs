@@ -11,7 +11,7 @@ async fn of_two_only_one_gets_a_job() {
     let (catalog, _dir) = catalog().await;
     let job = new_job(any_backup());
     catalog.insert_job(&job, at(0)).await.unwrap();
-    let claim = || catalog.claim(at(1), at(30), |waiting, _| waiting.first().map(|job| job.id));
+    let claim = || catalog.claim("local", at(1), at(30), |waiting, _| waiting.first().map(|job| job.id));
     let (a, b) = tokio::join!(claim(), claim());
     let claimed: Vec<_> = [a.unwrap(), b.unwrap()].into_iter().flatten().collect();
     assert_eq!(claimed.len(), 1);
@@ -26,7 +26,7 @@ async fn whoever_chooses_sees_what_waits_and_what_runs() {
     catalog.insert_job(&first, at(0)).await.unwrap();
     catalog.insert_job(&second, at(0)).await.unwrap();
     claim(&catalog, first.id).await;
-    let nothing = catalog.claim(at(1), at(30), |waiting, running| {
+    let nothing = catalog.claim("local", at(1), at(30), |waiting, running| {
         assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id]);
         assert_eq!(running.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id]);
         assert_eq!(running[0].client, first.spec.client());
@@ -35,7 +35,7 @@ async fn whoever_chooses_sees_what_waits_and_what_runs() {
     });
     assert!(nothing.await.unwrap().is_none());
     // A job that does not wait can't be chosen.
-    assert!(catalog.claim(at(1), at(30), |_, _| Some(first.id)).await.unwrap().is_none());
+    assert!(catalog.claim("local", at(1), at(30), |_, _| Some(first.id)).await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_lease_runs_out_unless_it_is_renewed() {
     let renewed = catalog.renew(job.id, job.fence, at(90), &progress, &[]).await;
     assert!(matches!(renewed, Err(Error::LeaseLost(_))));
     // And its recovery waits in the queue.
-    let recovery = catalog.claim(at(63), at(90), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+    let recovery = catalog.claim("local", at(63), at(90), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
     assert_eq!(recovery.root, job.id);
 }
 
@@ -91,8 +91,8 @@ async fn all_that_runs_is_interrupted_at_a_start() {
     let running = [run(&catalog, any_backup()).await.id, run(&catalog, any_backup()).await.id];
     let queued = new_job(any_backup());
     catalog.insert_job(&queued, at(0)).await.unwrap();
-    assert_eq!(catalog.interrupt_all(at(2), NO_RECOVERY).await.unwrap(), running);
-    assert!(catalog.interrupt_all(at(2), NO_RECOVERY).await.unwrap().is_empty());
+    assert_eq!(catalog.interrupt_of("local", at(2), NO_RECOVERY).await.unwrap(), running);
+    assert!(catalog.interrupt_of("local", at(2), NO_RECOVERY).await.unwrap().is_empty());
     assert_eq!(catalog.job(queued.id).await.unwrap().state, JobState::Queued);
 }
 
@@ -145,19 +145,19 @@ async fn a_recovery_adds_the_points_that_were_not_seen_and_no_other_twice() {
     let lab = ready_client(&catalog, "lab").await;
     let store = ready_datastore(&catalog, "store").await;
     let job = run(&catalog, backup(lab.id, store)).await;
-    catalog.interrupt_all(at(2), &recover_always).await.unwrap();
+    catalog.interrupt_of("local", at(2), &recover_always).await.unwrap();
     let (one, two) = (point("a", &lab, store, job.id, 5), point("b", &lab, store, job.id, 6));
     for points in [vec![one.clone()], vec![one.clone(), two.clone()]] {
-        let recovery = catalog.claim(at(3), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+        let recovery = catalog.claim("local", at(3), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
         assert_eq!(recovery.root, job.id);
         let report = good(JobResult::Recovered { undone: Vec::new(), points });
         catalog
             .finish(recovery.id, recovery.fence, &report, at(4), &|_| {
-                Some(new_job(xenkeep_api::JobSpec::Recover {
+                vec![new_job(xenkeep_api::JobSpec::Recover {
                     interrupted: job.id,
                     client: None,
                     datastore: Some(store),
-                }))
+                })]
             })
             .await
             .unwrap();

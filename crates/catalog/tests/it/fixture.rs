@@ -3,13 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use xenkeep_api::{
-    Client, ClientId, DatastoreId, JobId, JobReport, JobResult, JobSpec, JobState, NewDatastore, Point, PointDisk,
-    PointKind, PoolSummary, Progress, Secret, Transport,
+    Client, ClientId, ClientLimits, DatastoreId, JobId, JobReport, JobResult, JobSpec, JobState, NewDatastore, Point,
+    PointDisk, PointKind, PoolSummary, Progress, Secret, Transport,
 };
-use xenkeep_catalog::{Catalog, Claimed, Ended, NewJob, RecoverDecision};
+use xenkeep_catalog::{Catalog, Claimed, Ended, FollowUps, NewJob};
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-pub(crate) const NO_RECOVERY: RecoverDecision<'static> = &|_| None;
+pub(crate) const NO_RECOVERY: FollowUps<'static> = &|_| Vec::new();
 
 pub(crate) async fn catalog() -> (Catalog, TempDir) {
     let dir = tempfile::tempdir().unwrap();
@@ -29,6 +29,7 @@ pub(crate) fn client(name: &str) -> Client {
         transport: Transport::Https,
         certificate_sha256: None,
         pool: None,
+        limits: ClientLimits::default(),
         created_at: at(0),
     }
 }
@@ -41,6 +42,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
+            ..PoolSummary::default()
     }
 }
 
@@ -49,7 +51,7 @@ pub(crate) async fn ready_client(catalog: &Catalog, name: &str) -> Client {
     let client = client(name);
     catalog.insert_client(&client, &Secret::new(PASSWORD)).await.unwrap();
     let claimed = run(catalog, JobSpec::CheckClient { client: client.id }).await;
-    let result = JobResult::Pool { pool: pool() };
+    let result = JobResult::Pool { pool: Some(pool()), checks: Vec::new() };
     catalog.finish(claimed.id, claimed.fence, &good(result), at(2), NO_RECOVERY).await.unwrap();
     catalog.client(name).await.unwrap()
 }
@@ -66,14 +68,7 @@ pub(crate) async fn ready_datastore(catalog: &Catalog, name: &str) -> DatastoreI
 }
 
 pub(crate) fn new_job(spec: JobSpec) -> NewJob {
-    NewJob {
-        id: JobId::random(),
-        spec,
-        subject: "web".to_owned(),
-        vm_key: Some("name:web".to_owned()),
-        not_before: None,
-        attempt: 0,
-    }
+    NewJob { vm_key: Some("name:web".to_owned()), ..NewJob::new(spec, "web") }
 }
 
 pub(crate) fn backup(client: ClientId, datastore: DatastoreId) -> JobSpec {
@@ -93,7 +88,7 @@ pub(crate) async fn run(catalog: &Catalog, spec: JobSpec) -> Claimed {
 
 /// Claims a queued job until second 30.
 pub(crate) async fn claim(catalog: &Catalog, job: JobId) -> Claimed {
-    let claimed = catalog.claim(at(1), at(30), |_, _| Some(job)).await.unwrap();
+    let claimed = catalog.claim("local", at(1), at(30), |_, _| Some(job)).await.unwrap();
     claimed.expect("the job was queued")
 }
 
@@ -110,13 +105,13 @@ pub(crate) fn failed() -> JobReport {
 }
 
 /// A decision to recover every ended job.
-pub(crate) fn recover_always(ended: &Ended) -> Option<NewJob> {
+pub(crate) fn recover_always(ended: &Ended) -> Vec<NewJob> {
     let spec = JobSpec::Recover {
         interrupted: ended.job.id,
         client: ended.job.spec.client(),
         datastore: ended.job.spec.datastore(),
     };
-    Some(NewJob { vm_key: ended.vm_key.clone(), ..new_job(spec) })
+    vec![NewJob { vm_key: ended.vm_key.clone(), ..new_job(spec) }]
 }
 
 pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobId, taken: i64) -> Point {

@@ -47,9 +47,9 @@ async fn a_recovery_works_on_the_journal_of_the_interrupted_job() {
     let job = run(&catalog, any_backup()).await;
     let (a, b) = (entry("a"), entry("b"));
     catalog.journal_write(job.id, job.fence, &a, at(2)).await.unwrap();
-    catalog.interrupt_all(at(3), &recover_always).await.unwrap();
+    catalog.interrupt_of("local", at(3), &recover_always).await.unwrap();
 
-    let recovery = catalog.claim(at(4), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+    let recovery = catalog.claim("local", at(4), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
     assert_eq!(recovery.root, job.id);
     catalog.journal_write(recovery.id, recovery.fence, &b, at(5)).await.unwrap();
     assert_eq!(catalog.journal(job.id).await.unwrap(), [a.clone(), b.clone()]);
@@ -72,7 +72,7 @@ async fn the_end_of_a_job_says_whether_something_is_left() {
         let decide = |ended: &xenkeep_catalog::Ended| {
             seen.store(ended.open_journal, std::sync::atomic::Ordering::Relaxed);
             assert_eq!((ended.job.id, ended.vm_key.as_deref()), (job.id, Some("name:web")));
-            None
+            Vec::new()
         };
         catalog.finish(job.id, job.fence, &failed(), at(3), &decide).await.unwrap();
         assert_eq!(seen.into_inner(), open);

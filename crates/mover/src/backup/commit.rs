@@ -6,10 +6,10 @@ use xenkeep_repo::Meta;
 
 use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
-    client,
+    inventory,
     context::{JobContext, Stop},
     journal::Made,
-    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile, PoolFile},
+    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile},
     problem::{self, bytes},
     session::Session,
 };

@@ -11,7 +11,7 @@ use xenkeep_api::{
     DatastoreId, ForgetRequest, Job, JobSpec, KeepReason, PlannedPoint, Point, Problem, ProtectRequest, RetentionGroup,
     RetentionPlan, RetentionRequest, RetentionStarted,
 };
-use xenkeep_catalog::PointQuery;
+use xenkeep_catalog::{NewJob, PointQuery};
 
 use super::retention::{Candidate, retain};
 use super::{Engine, names};
@@ -184,7 +184,7 @@ impl Engine {
         let mut jobs = Vec::new();
         for (datastore, points) in by_datastore {
             let name = self.datastore(&datastore.to_string()).await?.name;
-            jobs.push(self.queue(JobSpec::ForgetPoints { datastore, points }, &name, None).await?);
+            jobs.push(self.queue(NewJob::new(JobSpec::ForgetPoints { datastore, points }, &name)).await?);
         }
         jobs.sort_by(|a, b| a.subject.cmp(&b.subject));
         Ok(jobs)

@@ -46,19 +46,25 @@ impl Engine {
         Ok(self.0.catalog.job(job.id).await?)
     }
 
-    /// Adds a job to the queue. `point` is the one that it reads.
-    pub(super) async fn queue(&self, spec: JobSpec, subject: &str, point: Option<&Point>) -> Result<Job, Error> {
-        let vm_key = VmKey::of(&spec, point).map(|key| key.text());
-        let id = JobId::random();
-        let new = NewJob { id, spec, subject: subject.to_owned(), vm_key, not_before: None, attempt: 0 };
+    /// Adds a job to the queue: the one way in.
+    pub(super) async fn queue(&self, mut new: NewJob) -> Result<Job, Error> {
+        if new.vm_key.is_none() {
+            new.vm_key = VmKey::of(&new.spec, None).map(|key| key.text());
+        }
         self.0.catalog.insert_job(&new, self.0.clock.now()).await?;
-        self.changed(id);
-        Ok(self.0.catalog.job(id).await?)
+        self.changed(new.id);
+        Ok(self.0.catalog.job(new.id).await?)
+    }
+
+    /// Adds a job to the queue that reads a point.
+    pub(super) async fn queue_reader(&self, mut new: NewJob, point: &Point) -> Result<Job, Error> {
+        new.vm_key = VmKey::of(&new.spec, Some(point)).map(|key| key.text());
+        self.queue(new).await
     }
 
     /// Runs a job that somebody waits for, and gives its good end.
     pub(super) async fn run_short(&self, spec: JobSpec, subject: &str) -> Result<Job, Error> {
-        let job = self.queue(spec, subject, None).await?.id;
+        let job = self.queue(NewJob::new(spec, subject)).await?.id;
         self.see_through(job).await
     }
 

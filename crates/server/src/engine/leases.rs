@@ -7,13 +7,13 @@ use xenkeep_api::{
 };
 use xenkeep_catalog::{Claimed, Error as CatalogError};
 
-use super::recovery::next_recovery;
+use super::recovery::what_follows;
 use super::{Engine, queue};
 use crate::Error;
 
 impl Engine {
-    /// Waits some seconds for a job and lends it; none if there is none. May be dropped while it waits.
-    pub async fn lease(&self) -> Result<Option<LeasedJob>, Error> {
+    /// Waits some seconds for a job and lends it to a mover; none if there is none. May be dropped while it waits.
+    pub async fn lease(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
         let deadline = tokio::time::Instant::now() + self.0.limits.lease_wait;
         loop {
             if self.0.stopping.is_cancelled() {
@@ -23,7 +23,7 @@ impl Engine {
             let work = self.0.work.notified();
             tokio::pin!(work);
             work.as_mut().enable();
-            if let Some(job) = self.lease_now().await? {
+            if let Some(job) = self.lease_now(mover).await? {
                 return Ok(Some(job));
             }
             tokio::select! {
@@ -68,7 +68,7 @@ impl Engine {
     /// left to a recover job.
     pub async fn finish(&self, job: JobId, fence: i64, report: &JobReport) -> Result<(), Error> {
         let (now, limits) = (self.0.clock.now(), &self.0.limits);
-        self.0.catalog.finish(job, fence, report, now, &|ended| next_recovery(ended, now, limits)).await?;
+        self.0.catalog.finish(job, fence, report, now, &|ended| what_follows(ended, now, limits)).await?;
         tracing::info!(%job, state = ?report.state, "job ended");
         self.changed(job);
         Ok(())
@@ -80,11 +80,11 @@ impl Engine {
     }
 
     /// Lends a job if one may run now. If the caller is gone when it could be handed over, it goes back to the queue.
-    async fn lease_now(&self) -> Result<Option<LeasedJob>, Error> {
+    async fn lease_now(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
         let (hand_over, mut taken) = oneshot::channel();
-        let engine = self.clone();
+        let (engine, mover) = (self.clone(), mover.to_owned());
         self.0.tasks.spawn(async move {
-            let leased = engine.claim().await;
+            let leased = engine.claim(&mover).await;
             if let Err(Ok(Some(job))) = hand_over.send(leased) {
                 engine.give_back(job.id, job.fence).await;
             }
@@ -93,11 +93,13 @@ impl Engine {
         (&mut *guard.taken).await.map_err(|_| Error::ShuttingDown)?
     }
 
-    async fn claim(&self) -> Result<Option<LeasedJob>, Error> {
+    async fn claim(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
         loop {
             let (now, limits) = (self.0.clock.now(), &self.0.limits);
             let choose = |waiting: &[_], running: &[_]| queue::choose(now, limits, waiting, running);
-            let Some(claimed) = self.0.catalog.claim(now, self.lease_end(), choose).await? else { return Ok(None) };
+            let Some(claimed) = self.0.catalog.claim(mover, now, self.lease_end(), choose).await? else {
+                return Ok(None);
+            };
             let (job, fence) = (claimed.id, claimed.fence);
             let failed = match self.equip(claimed).await {
                 Ok(leased) => {
@@ -135,9 +137,13 @@ impl Engine {
             JobSpec::RescanDatastore { datastore } => self.known_points(datastore).await?,
             _ => Vec::new(),
         };
+        let unfinished = match claimed.spec {
+            JobSpec::CheckClient { client } => catalog.unfinished_jobs(client).await?,
+            _ => Vec::new(),
+        };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         let Claimed { id, fence, spec, .. } = claimed;
-        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, journal })
+        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {

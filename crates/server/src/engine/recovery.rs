@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use xenkeep_api::{JobId, JobKind, JobSpec, JobState};
+use xenkeep_api::{JobKind, JobSpec, JobState};
 use xenkeep_catalog::{Ended, NewJob};
 
 use super::Engine;
+use super::retries::{another_try, next_try};
 use crate::{Error, Limits};
 
 /// Recoveries of one job in a row; then the administrator must look (or the next start of the server tries again).
@@ -22,10 +23,10 @@ const SHORT_JOBS_KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 impl Engine {
     /// Interrupts what a dead server left running, and sees that everything left open is recovered.
-    pub(super) async fn recover_at_start(&self) -> Result<(), Error> {
+    pub(super) async fn recover_at_start(&self, mover: &str) -> Result<(), Error> {
         let (now, catalog, limits) = (self.0.clock.now(), &self.0.catalog, &self.0.limits);
         catalog.discard_unready().await?;
-        for job in catalog.interrupt_all(now, &|ended| next_recovery(ended, now, limits)).await? {
+        for job in catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits)).await? {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
         for root in catalog.unrecovered_jobs().await? {
@@ -38,7 +39,7 @@ impl Engine {
     /// Interrupts the jobs whose movers have been silent for too long.
     pub(super) async fn interrupt_silent(&self) -> Result<(), Error> {
         let (now, limits) = (self.0.clock.now(), &self.0.limits);
-        let silent = self.0.catalog.interrupt_expired(now, &|ended| next_recovery(ended, now, limits)).await?;
+        let silent = self.0.catalog.interrupt_expired(now, &|ended| what_follows(ended, now, limits)).await?;
         for job in silent {
             tracing::warn!(%job, "interrupted: its mover has been silent for too long");
             self.changed(job);
@@ -49,11 +50,16 @@ impl Engine {
     /// Forgets short jobs of old: they hold long answers, and say nothing that is true today.
     pub(super) async fn forget_short_jobs(&self) -> Result<(), Error> {
         let before = self.0.clock.now() - SHORT_JOBS_KEPT;
-        for kind in [JobKind::ListVms, JobKind::CheckClient, JobKind::ProtectPoint] {
+        for kind in [JobKind::BrowseClient, JobKind::CheckClient, JobKind::PlanRestore, JobKind::ProtectPoint] {
             self.0.catalog.forget_jobs(kind, before).await?;
         }
         Ok(())
     }
+}
+
+/// The jobs that follow an ended one: its recovery, another try of it.
+pub(super) fn what_follows(ended: &Ended, now: Timestamp, limits: &Limits) -> Vec<NewJob> {
+    next_recovery(ended, now, limits).into_iter().chain(next_try(ended, now)).collect()
 }
 
 /// The recovery that an ended job needs, if it needs one.
@@ -61,14 +67,7 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
     let state = ended.job.state;
     if goes_on(ended.job.spec.kind()) {
         let again = state == JobState::Interrupted && ended.attempt < MAX_RESUMED;
-        return again.then(|| NewJob {
-            id: JobId::random(),
-            spec: ended.job.spec.clone(),
-            subject: ended.job.subject.clone(),
-            vm_key: None,
-            not_before: None,
-            attempt: ended.attempt + 1,
-        });
+        return again.then(|| NewJob { vm_key: None, ..another_try(ended) });
     }
     if ended.job.spec.kind() != JobKind::Recover {
         // An interrupted backup may have written a restore point without a word; a restore is asked to look, too.
@@ -94,7 +93,7 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
 
 /// Half of it done is known to nobody but the datastore, and doing it again does the rest: it is simply queued again. A
 /// prune and a verification need not be: what they have done is in order, and the next one goes on.
-fn goes_on(kind: JobKind) -> bool {
+pub(super) fn goes_on(kind: JobKind) -> bool {
     matches!(kind, JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints)
 }
 
@@ -115,15 +114,10 @@ fn recovery(ended: &Ended, attempt: u32, not_before: Option<Timestamp>) -> NewJo
         JobSpec::Recover { interrupted, .. } => *interrupted,
         _ => job.id,
     };
-    NewJob {
-        id: JobId::random(),
-        spec: JobSpec::Recover { interrupted, client: job.spec.client(), datastore: job.spec.datastore() },
-        subject: job.subject.clone(),
-        vm_key: ended.vm_key.clone(),
-        not_before,
-        attempt,
-    }
+    let spec = JobSpec::Recover { interrupted, client: job.spec.client(), datastore: job.spec.datastore() };
+    let vm_key = ended.vm_key.clone();
+    NewJob { vm_key, not_before, attempt, origin: job.origin.clone(), ..NewJob::new(spec, job.subject.clone()) }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,7 +1,7 @@
 //! Repositories that are there already: attached, rescanned; and the passwords of all.
 
 use xenkeep_api::{
-    AttachRequest, Attached, DatastoreId, DatastoreKey, Job, JobId, JobResult, JobSpec, KeyChange, KnownPoint, NewKey,
+    AttachRequest, Attached, DatastoreId, DatastoreKey, Job, JobResult, JobSpec, KeyChange, KnownPoint, NewKey,
     Problem, Secret,
 };
 use xenkeep_catalog::{NewJob, PointQuery};
@@ -34,7 +34,7 @@ impl Engine {
                 let problem = Problem::new("datastore.attached_already", message).about(other.name);
                 return Err(Error::Conflict(problem.hint("one repository is one datastore")));
             }
-            let job = engine.queue(JobSpec::RescanDatastore { datastore: id }, &new.name, None).await?;
+            let job = engine.queue(NewJob::new(JobSpec::RescanDatastore { datastore: id }, &new.name)).await?;
             Ok(Attached { datastore, job })
         })
         .await
@@ -43,7 +43,7 @@ impl Engine {
     /// Queues a comparison of catalogue and repository.
     pub async fn rescan_datastore(&self, name_or_id: &str) -> Result<Job, Error> {
         let datastore = self.datastore(name_or_id).await?;
-        self.queue(JobSpec::RescanDatastore { datastore: datastore.id }, &datastore.name, None).await
+        self.queue(NewJob::new(JobSpec::RescanDatastore { datastore: datastore.id }, &datastore.name)).await
     }
 
     /// The passwords of a repository.
@@ -83,8 +83,8 @@ impl Engine {
         let job = match secret {
             None => self.run_short(spec, &datastore.name).await?,
             Some(secret) => {
-                let (id, subject) = (JobId::random(), datastore.name.clone());
-                let new = NewJob { id, spec, subject, vm_key: None, not_before: None, attempt: 0 };
+                let new = NewJob::new(spec, &datastore.name);
+                let id = new.id;
                 self.0.catalog.insert_job_with(&new, secret, self.0.clock.now()).await?;
                 self.changed(id);
                 self.see_through(id).await?

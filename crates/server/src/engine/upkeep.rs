@@ -1,7 +1,7 @@
 //! Upkeep of datastores: pruning, verifying, copying. Checked as far as the server can know, then queued.
 
 use xenkeep_api::{CopyRequest, Job, JobSpec, Point, Problem, PruneRequest, VerifyDepth, VerifyRequest};
-use xenkeep_catalog::PointQuery;
+use xenkeep_catalog::{NewJob, PointQuery};
 
 use super::Engine;
 use crate::Error;
@@ -15,7 +15,7 @@ impl Engine {
         let datastore = self.datastore(name_or_id).await?;
         check_percent("the unused share", request.max_unused_percent)?;
         check_seconds("the grace time", request.grace_seconds)?;
-        self.queue(JobSpec::PruneDatastore { datastore: datastore.id, request }, &datastore.name, None).await
+        self.queue(NewJob::new(JobSpec::PruneDatastore { datastore: datastore.id, request }, &datastore.name)).await
     }
 
     /// Queues a verification.
@@ -32,7 +32,7 @@ impl Engine {
             }
         }
         check_seconds("the age", request.older_than_seconds.unwrap_or(0))?;
-        self.queue(JobSpec::VerifyDatastore { datastore: datastore.id, request }, &datastore.name, None).await
+        self.queue(NewJob::new(JobSpec::VerifyDatastore { datastore: datastore.id, request }, &datastore.name)).await
     }
 
     /// Queues a copy of points to another datastore.
@@ -67,7 +67,7 @@ impl Engine {
         }
         let points = oldest_first(points);
         let spec = JobSpec::CopyPoints { datastore: source.id, target: target.id, points };
-        self.queue(spec, &format!("{} to {}", source.name, target.name), None).await
+        self.queue(NewJob::new(spec, format!("{} to {}", source.name, target.name))).await
     }
 }
 

@@ -144,7 +144,7 @@ impl Rig {
 
     /// The next job, which must be there at once.
     pub(crate) async fn lease(&self) -> LeasedJob {
-        self.engine().lease().await.unwrap().expect("a job is ready")
+        self.engine().lease("local").await.unwrap().expect("a job is ready")
     }
 
     pub(crate) async fn job(&self, job: impl std::fmt::Display) -> Job {

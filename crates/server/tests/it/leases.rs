@@ -12,7 +12,7 @@ use crate::mover;
 #[tokio::test]
 async fn waits_for_a_job_but_not_for_ever() {
     let rig = Rig::start_with(|config| config.limits.lease_wait = Duration::from_millis(50)).await;
-    assert!(rig.engine().lease().await.unwrap().is_none());
+    assert!(rig.engine().lease("local").await.unwrap().is_none());
 }
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn a_job_that_is_queued_wakes_whoever_waits() {
     let rig = Rig::start_with(|config| config.limits.lease_wait = Duration::from_secs(60)).await;
     rig.furnish().await;
     let engine = rig.engine().clone();
-    let waiting = tokio::spawn(async move { engine.lease().await });
+    let waiting = tokio::spawn(async move { engine.lease("local").await });
     let job = rig.queue_backup("web").await;
     assert_eq!(waiting.await.unwrap().unwrap().unwrap().id, job.id);
 }
@@ -32,7 +32,7 @@ async fn a_lease_that_nobody_takes_goes_back() {
     let job = rig.queue_backup("web").await;
     for _ in 0..20 {
         // Given up at whatever point it has come to.
-        let mut lease = Box::pin(rig.engine().lease());
+        let mut lease = Box::pin(rig.engine().lease("local"));
         for _ in 0..3 {
             assert!(futures::poll!(&mut lease).is_pending());
             tokio::task::yield_now().await;
@@ -62,12 +62,12 @@ async fn never_two_jobs_on_one_vm_and_three_a_client() {
         names
     };
     assert_eq!(subjects(&running).await, ["a", "b", "c"]);
-    assert!(rig.engine().lease().await.unwrap().is_none());
+    assert!(rig.engine().lease("local").await.unwrap().is_none());
     // Short jobs don't wait: a check runs beside them.
     let check = rig.request(reqwest::Method::POST, "/clients/lab/check").send();
     let checked = async {
         let job = loop {
-            if let Some(job) = rig.engine().lease().await.unwrap() {
+            if let Some(job) = rig.engine().lease("local").await.unwrap() {
                 break job;
             }
         };
@@ -107,7 +107,7 @@ async fn what_an_old_fence_says_counts_no_more() {
 async fn whoever_waits_is_told_that_the_server_goes_down() {
     let rig = Rig::start_with(|config| config.limits.lease_wait = Duration::from_secs(60)).await;
     let engine = rig.engine().clone();
-    let waiting = tokio::spawn(async move { engine.lease().await });
+    let waiting = tokio::spawn(async move { engine.lease("local").await });
     tokio::task::yield_now().await;
     rig.shutdown().await;
     assert!(matches!(waiting.await.unwrap(), Err(Error::ShuttingDown)));

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
     CopySummary, JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PointProtection,
-    PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary, RestoredVm, VerifySummary,
+    PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary, RestoredVm, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -24,7 +24,7 @@ impl FakeMover {
             loop {
                 let leased = tokio::select! {
                     () = stopping.cancelled() => return,
-                    leased = engine.lease() => leased,
+                    leased = engine.lease("local") => leased,
                 };
                 let Ok(leased) = leased else { return };
                 if let Some(job) = leased {
@@ -66,8 +66,10 @@ pub(crate) fn report(state: JobState, problem: Option<Problem>, result: Option<J
 /// What a job that went well has to show.
 pub(crate) fn result(job: &LeasedJob) -> JobResult {
     match &job.spec {
-        JobSpec::CheckClient { .. } => JobResult::Pool { pool: pool() },
-        JobSpec::ListVms { .. } => JobResult::Vms { vms: vec![vm()] },
+        JobSpec::CheckClient { .. } => JobResult::Pool { pool: Some(pool()), checks: Vec::new() },
+        JobSpec::BrowseClient { .. } => JobResult::Inventory {
+            inventory: Box::new(PoolInventory { pool: pool(), vms: vec![vm()], ..PoolInventory::default() }),
+        },
         JobSpec::CreateDatastore { .. } => JobResult::Datastore { repository_id: "repo".to_owned() },
         JobSpec::AttachDatastore { datastore } => JobResult::Datastore { repository_id: datastore.to_string() },
         JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
@@ -137,6 +139,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
+            ..PoolSummary::default()
     }
 }
 
@@ -145,6 +148,7 @@ fn vm() -> PoolVm {
         uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
         name: "web".to_owned(),
         power_state: PowerState::Running,
+        host: None,
         tools: true,
         tags: Vec::new(),
         disks: Vec::new(),

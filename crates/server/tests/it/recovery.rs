@@ -97,7 +97,7 @@ async fn what_a_failed_job_could_not_remove_is_removed_later() {
 
     // Not at once; and until then nobody else gets this VM, but another.
     rig.queue_backup("web").await;
-    assert!(rig.engine().lease().await.unwrap().is_none());
+    assert!(rig.engine().lease("local").await.unwrap().is_none());
     let other = leased_backup(&rig, "other").await;
     rig.engine().finish(other.id, other.fence, &mover::good(mover::result(&other))).await.unwrap();
     rig.clock.advance(Duration::from_secs(3601));
@@ -110,7 +110,7 @@ async fn what_a_failed_job_could_not_remove_is_removed_later() {
     rig.engine().finish(recovery.id, recovery.fence, &failed).await.unwrap();
     let queued: Vec<Job> = rig.get("/jobs?kind=recover&state=queued").await;
     assert_eq!(queued.len(), 1);
-    assert!(rig.engine().lease().await.unwrap().is_none());
+    assert!(rig.engine().lease("local").await.unwrap().is_none());
     // The administrator has the last word.
     rig.send(reqwest::Method::POST, &format!("/jobs/{}/cancel", queued[0].id)).await;
     let next = rig.lease().await;
@@ -128,7 +128,7 @@ async fn a_client_that_was_being_added_is_gone_after_a_crash() {
     let adding = rig.request(reqwest::Method::POST, "/clients").json(&new_client("lab"));
     let adding = tokio::spawn(adding.send());
     let check = loop {
-        if let Some(job) = rig.engine().lease().await.unwrap() {
+        if let Some(job) = rig.engine().lease("local").await.unwrap() {
             break job;
         }
     };

@@ -100,13 +100,14 @@ impl From<StateArg> for JobState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KindArg {
     CheckClient,
-    ListVms,
+    BrowseClient,
     CreateDatastore,
     AttachDatastore,
     RescanDatastore,
     DatastoreKeys,
     Backup,
     Restore,
+    PlanRestore,
     Export,
     ForgetPoints,
     ProtectPoint,
@@ -120,13 +121,14 @@ impl From<KindArg> for JobKind {
     fn from(word: KindArg) -> Self {
         match word {
             KindArg::CheckClient => Self::CheckClient,
-            KindArg::ListVms => Self::ListVms,
+            KindArg::BrowseClient => Self::BrowseClient,
             KindArg::CreateDatastore => Self::CreateDatastore,
             KindArg::AttachDatastore => Self::AttachDatastore,
             KindArg::RescanDatastore => Self::RescanDatastore,
             KindArg::DatastoreKeys => Self::DatastoreKeys,
             KindArg::Backup => Self::Backup,
             KindArg::Restore => Self::Restore,
+            KindArg::PlanRestore => Self::PlanRestore,
             KindArg::Export => Self::Export,
             KindArg::ForgetPoints => Self::ForgetPoints,
             KindArg::ProtectPoint => Self::ProtectPoint,
@@ -362,8 +364,14 @@ fn shown(job: &Job) -> String {
 
 fn result(result: &JobResult) -> String {
     match result {
-        JobResult::Pool { pool } => format!("pool {} ({})", pool.uuid, pool.product),
-        JobResult::Vms { vms } => format!("{} VMs", vms.len()),
+        JobResult::Pool { pool: Some(pool), .. } => format!("pool {} ({})", pool.uuid, pool.product),
+        JobResult::Pool { pool: None, checks } => format!("{} checks, no login", checks.len()),
+        JobResult::Inventory { inventory } => {
+            format!("{} hosts, {} VMs", inventory.pool.members.len(), inventory.vms.len())
+        }
+        JobResult::RestorePlan { plan } => {
+            format!("a plan with {} warnings, {} refusals", plan.warnings.len(), plan.refusals.len())
+        }
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
         JobResult::Rescanned { rescan } => {
             format!("{} points found, {} added, {} gone", rescan.found, rescan.added.len(), rescan.gone.len())

@@ -4,8 +4,9 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 use xenkeep_api::{
-    Client, ClientId, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult, JobSpec, JobState,
-    Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem, Progress, RestoredVm, Transport,
+    Client, ClientId, ClientLimits, Datastore, DatastoreId, DatastoreState, DiskProgress, Job, JobId, JobResult,
+    JobSpec, JobState, Origin, Point, PointDisk, PointKind, PoolDisk, PoolSummary, PoolVm, PowerState, Problem,
+    Progress, RestoredVm, Transport,
 };
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -33,7 +34,9 @@ pub(crate) fn client() -> Client {
             product: "XCP-ng 8.3.0".into(),
             hosts: 2,
             certificate_sha256: Some("ab".repeat(32)),
+            ..PoolSummary::default()
         }),
+        limits: ClientLimits::default(),
         created_at: at(0),
     }
 }
@@ -50,6 +53,7 @@ pub(crate) fn vm() -> PoolVm {
         uuid: "5bb2e1a6-6f0c-4d3c-9a51-6b1a1f6f7d10".into(),
         name: "web1".into(),
         power_state: PowerState::Running,
+        host: None,
         tools: true,
         tags: vec!["prod".into(), "web".into()],
         disks: vec![disk("0", 4 * GIB), disk("1", 12 * GIB)],
@@ -122,6 +126,14 @@ pub(crate) fn job() -> Job {
         problem: None,
         warnings: Vec::new(),
         result: None,
+        origin: Origin::default(),
+        priority: 0,
+        drive: None,
+        mover: Some("local".into()),
+        waiting: None,
+        attempt: 0,
+        retry_of: None,
+        time_limit_seconds: None,
     }
 }
 

@@ -67,7 +67,8 @@ impl Server {
         let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
 
         let stop = CancellationToken::new();
-        let leases = EngineLeases { engine: server.engine().clone(), stop: stop.clone() };
+        let leases =
+            EngineLeases { engine: server.engine().clone(), mover: server.mover().to_owned(), stop: stop.clone() };
         let config = MoverConfig { cache_dir: Some(server.data_dir().join("cache")), ..MoverConfig::default() };
         let mover = Mover::new(Arc::new(leases), config);
         let mut moving = tokio::spawn({

@@ -1,8 +1,8 @@
-use xenkeep_api::{ClientId, DatastoreId, Job, Progress};
+use xenkeep_api::{ClientId, DatastoreId, Job, JobId, Origin, Progress, RetryPolicy};
 
 use super::*;
 
-fn ended(spec: JobSpec, state: JobState, open_journal: bool) -> Ended {
+pub(in crate::engine) fn ended(spec: JobSpec, state: JobState, open_journal: bool) -> Ended {
     let at = Timestamp::UNIX_EPOCH;
     let job = Job {
         id: JobId::random(),
@@ -17,8 +17,16 @@ fn ended(spec: JobSpec, state: JobState, open_journal: bool) -> Ended {
         problem: None,
         warnings: Vec::new(),
         result: None,
+        origin: Origin::default(),
+        priority: 0,
+        drive: None,
+        mover: None,
+        waiting: None,
+        attempt: 0,
+        retry_of: None,
+        time_limit_seconds: None,
     };
-    Ended { job, vm_key: Some("name:web".to_owned()), attempt: 0, open_journal }
+    Ended { job, vm_key: Some("name:web".to_owned()), attempt: 0, retry: RetryPolicy::default(), open_journal }
 }
 
 fn backup() -> JobSpec {
@@ -62,7 +70,7 @@ fn what_an_ended_job_left_is_recovered_a_little_later() {
 
 #[test]
 fn who_only_looked_leaves_nothing() {
-    let spec = JobSpec::ListVms { client: ClientId::random() };
+    let spec = JobSpec::BrowseClient { client: ClientId::random() };
     assert!(next(&ended(spec, JobState::Interrupted, false)).is_none());
 }
 
