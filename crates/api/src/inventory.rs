@@ -105,6 +105,36 @@ pub enum PowerState {
     Suspended,
 }
 
+impl std::fmt::Display for PowerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Halted => "halted",
+            Self::Paused => "paused",
+            Self::Running => "running",
+            Self::Suspended => "suspended",
+        })
+    }
+}
+
+/// Text that is no [`PowerState`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is no power state: running, halted, paused or suspended is meant")]
+pub struct NotAPowerState(String);
+
+impl std::str::FromStr for PowerState {
+    type Err = NotAPowerState;
+
+    fn from_str(text: &str) -> Result<Self, NotAPowerState> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "halted" => Ok(Self::Halted),
+            "paused" => Ok(Self::Paused),
+            "running" => Ok(Self::Running),
+            "suspended" => Ok(Self::Suspended),
+            _ => Err(NotAPowerState(text.chars().filter(|c| !c.is_control()).take(40).collect())),
+        }
+    }
+}
+
 /// A VM as found on a pool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PoolVm {

@@ -18,12 +18,16 @@ mod checks;
 mod clients;
 mod datastores;
 mod drives;
+mod groups;
+mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
 mod inventory;
 mod jobs;
 mod lease;
+mod metadata;
+mod options;
 mod points;
 mod problem;
 mod restores;
@@ -31,6 +35,7 @@ mod result;
 mod retention;
 mod secret;
 mod spec;
+mod tasks;
 mod upkeep;
 
 pub use browse::{Fact, Node, NodeKind};
@@ -41,16 +46,21 @@ pub use datastores::{
     RescanSummary, S3Place, UnreadablePoint,
 };
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
+pub use groups::{Group, GroupChange, NewGroup};
+pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
 pub use inventory::{
-    PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState,
+    NotAPowerState, PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm, PowerState,
     TransferNetwork,
 };
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
 pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess};
-pub use points::{
-    DatabaseSummary, HostSummary, Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
+pub use options::{
+    BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
+    parse_expert,
 };
+pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
 pub use problem::Problem;
 pub use restores::{
     BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
@@ -63,6 +73,10 @@ pub use retention::{
 };
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
+pub use tasks::{
+    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
+    Source, StartRequest, Started, Task, TaskChange,
+};
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,
     PruneRequest, PruneSummary, PruneWaiting, TouchedPoint, UndecidedFile, VerifyDepth, VerifyRequest, VerifySummary,

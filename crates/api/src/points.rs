@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{ClientId, DatastoreId, JobId, PointDamage};
+use crate::{ClientId, DatabaseSummary, DatastoreId, HostSummary, JobId, PointDamage};
 
 /// What a restore point holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,50 +26,6 @@ pub enum PointSummary {
     MetaData(DatabaseSummary),
     /// Of a host.
     Host(HostSummary),
-}
-
-/// What a pool's database holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct DatabaseSummary {
-    /// Version of the database's schema, such as `5.787`. It is restored only to a pool of the same.
-    pub schema: String,
-    /// name-label of the master.
-    pub master: String,
-    /// The master's product and version, such as `XCP-ng 8.3.0`.
-    pub product: String,
-    /// name-labels of the hosts.
-    pub hosts: Vec<String>,
-    /// name-labels of the storage repositories.
-    pub srs: Vec<String>,
-    /// name-labels of the networks.
-    pub networks: Vec<String>,
-    /// name-labels of the VMs, without templates, snapshots and control domains.
-    pub vms: Vec<String>,
-    /// How many of them were left out because there are too many to list.
-    pub unlisted: u64,
-    /// How many tables and rows it has.
-    pub tables: u64,
-    /// Rows of all tables.
-    pub rows: u64,
-}
-
-/// What a host's backup holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct HostSummary {
-    /// Product, such as `XCP-ng`.
-    pub product: String,
-    /// Version of the product, such as `8.3.0`.
-    pub version: String,
-    /// Build number.
-    pub build: String,
-    /// Regular files in it.
-    pub files: u64,
-    /// Bytes of these files, holes counted.
-    pub content_bytes: u64,
-    /// Path of the pool's database in it.
-    pub pool_database: Option<String>,
 }
 
 /// One finished backup, complete in itself.

@@ -266,6 +266,8 @@ pub enum ExportFormat {
     Xva,
     /// One disk, byte by byte.
     Raw,
+    /// The pool's database, or the host's backup, as it came from the pool.
+    File,
 }
 
 /// Export a point, or one disk of it, as a stream: the job's content.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Check, CopySummary, DatastoreKey, Point, PointProtection, PoolInventory, PoolSummary, PruneSummary, RescanSummary, RestorePlan, RestoredVm,
-    VerifySummary,
+    Check, CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolInventory, PoolSummary,
+    PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
 };
 
 /// What a job made or found.
@@ -40,10 +40,25 @@ pub enum JobResult {
         /// All passwords that there are now.
         keys: Vec<DatastoreKey>,
     },
-    /// Of `backup`.
+    /// Of `backup` and `backup-meta-data`.
     Point {
         /// The restore point that was written.
         point: Point,
+    },
+    /// Of `backup-host`; also of one that failed or was cancelled half-way.
+    Points {
+        /// The restore points that were written, one a host.
+        points: Vec<Point>,
+    },
+    /// Of `restore-meta-data`.
+    MetaDataRestored {
+        /// What came of it.
+        restored: MetaDataRestored,
+    },
+    /// Of `restore-host`.
+    HostRestored {
+        /// What came of it.
+        restored: HostRestored,
     },
     /// Of `restore`.
     Vm {

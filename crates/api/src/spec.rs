@@ -52,6 +52,54 @@ pub enum JobSpec {
         /// Overrides the client's transport.
         transport: Option<Transport>,
     },
+    /// Back up a pool's database.
+    BackupMetaData {
+        /// The pool.
+        client: ClientId,
+        /// Where the point goes.
+        datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Back up the control domain of a host, or of each host: a point a host.
+    BackupHost {
+        /// The pool.
+        client: ClientId,
+        /// name-label or uuid of the host; none is all of them.
+        host: Option<String>,
+        /// Where the points go.
+        datastore: DatastoreId,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Put a pool's database back, or see whether the pool would take it.
+    RestoreMetaData {
+        /// The pool to restore to.
+        client: ClientId,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// The pool only says whether it would take it.
+        dry_run: bool,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
+    /// Put a host's backup on its backup partition.
+    RestoreHost {
+        /// The pool.
+        client: ClientId,
+        /// name-label or uuid of the host.
+        host: String,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// Also if product or version differ.
+        force: bool,
+        /// Overrides the client's transport.
+        transport: Option<Transport>,
+    },
     /// Restore a VM.
     Restore {
         /// The pool to restore to.
@@ -159,6 +207,10 @@ impl JobSpec {
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
             Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
+            Self::BackupMetaData { .. } => JobKind::BackupMetaData,
+            Self::BackupHost { .. } => JobKind::BackupHost,
+            Self::RestoreMetaData { .. } => JobKind::RestoreMetaData,
+            Self::RestoreHost { .. } => JobKind::RestoreHost,
             Self::Restore { .. } => JobKind::Restore,
             Self::PlanRestore { .. } => JobKind::PlanRestore,
             Self::Export { .. } => JobKind::Export,
@@ -178,8 +230,12 @@ impl JobSpec {
             Self::CheckClient { client }
             | Self::BrowseClient { client }
             | Self::Backup { client, .. }
-            | Self::Restore { client, .. }
-            | Self::PlanRestore { client, .. } => Some(*client),
+            | Self::BackupMetaData { client, .. }
+            | Self::BackupHost { client, .. }
+            | Self::RestoreMetaData { client, .. }
+            | Self::RestoreHost { client, .. }
+            | Self::PlanRestore { client, .. }
+            | Self::Restore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
             Self::CreateDatastore { .. }
             | Self::AttachDatastore { .. }
@@ -203,6 +259,10 @@ impl JobSpec {
             | Self::RescanDatastore { datastore }
             | Self::DatastoreKeys { datastore, .. }
             | Self::Backup { datastore, .. }
+            | Self::BackupMetaData { datastore, .. }
+            | Self::BackupHost { datastore, .. }
+            | Self::RestoreMetaData { datastore, .. }
+            | Self::RestoreHost { datastore, .. }
             | Self::Restore { datastore, .. }
             | Self::PlanRestore { datastore, .. }
             | Self::Export { datastore, .. }
@@ -231,6 +291,8 @@ impl JobSpec {
         match self {
             Self::Restore { point, .. }
             | Self::PlanRestore { point, .. }
+            | Self::RestoreMetaData { point, .. }
+            | Self::RestoreHost { point, .. }
             | Self::Export { point, .. }
             | Self::ProtectPoint { point, .. } => std::slice::from_ref(point),
             Self::CopyPoints { points, .. } => points,
@@ -251,7 +313,11 @@ impl JobSpec {
     #[must_use]
     pub fn point(&self) -> Option<&str> {
         match self {
-            Self::Restore { point, .. } | Self::PlanRestore { point, .. } | Self::Export { point, .. } => Some(point),
+            Self::Restore { point, .. }
+            | Self::RestoreMetaData { point, .. }
+            | Self::RestoreHost { point, .. }
+            | Self::PlanRestore { point, .. }
+            | Self::Export { point, .. } => Some(point),
             _ => None,
         }
     }
@@ -269,6 +335,10 @@ pub enum JobKind {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    BackupMetaData,
+    BackupHost,
+    RestoreMetaData,
+    RestoreHost,
     Restore,
     PlanRestore,
     Export,

@@ -168,9 +168,16 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
             Ok(())
         }
         (JobSpec::DatastoreKeys { .. }, Some(JobResult::Keys { .. })) => Ok(()),
-        (JobSpec::Backup { datastore, .. }, Some(JobResult::Point { point })) => {
+        (
+            JobSpec::Backup { datastore, .. } | JobSpec::BackupMetaData { datastore, .. },
+            Some(JobResult::Point { point }),
+        ) => {
             datastores::grown(tx, *datastore, point.stored_bytes).await?;
             insert_points(tx, job, std::slice::from_ref(point)).await
+        }
+        (JobSpec::BackupHost { datastore, .. }, Some(JobResult::Points { points })) => {
+            datastores::grown(tx, *datastore, points.iter().map(|point| point.stored_bytes).sum()).await?;
+            insert_points(tx, job, points).await
         }
         (JobSpec::ForgetPoints { datastore, points }, Some(JobResult::Forgotten { points: gone })) => {
             if gone.iter().any(|id| !points.contains(id)) {
@@ -198,6 +205,8 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
         (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
         (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
         | (JobSpec::PlanRestore { .. }, Some(JobResult::RestorePlan { .. }))
+        | (JobSpec::RestoreMetaData { .. }, Some(JobResult::MetaDataRestored { .. }))
+        | (JobSpec::RestoreHost { .. }, Some(JobResult::HostRestored { .. }))
         | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),
         (_, None) if !report.state.is_good() => Ok(()),
         (_, None) => Err(contradiction("a good end without a result")),

@@ -43,6 +43,9 @@ pub(crate) async fn export(cx: &JobContext, leases: &dyn Leases, spec: &ExportSp
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
     let disk = match spec.format {
         ExportFormat::Xva => None,
+        ExportFormat::File => {
+            return Err(Problem::new("export.no_file", "the point holds a VM: there is no single file in it").into());
+        }
         ExportFormat::Raw => Some(chosen(&point, spec.disk.as_deref())?),
     };
     cx.step("connect");

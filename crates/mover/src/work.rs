@@ -30,6 +30,12 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             let spec = BackupSpec { client: given(client)?, datastore: given(datastore)?, vm, transport };
             Box::pin(backup::back_up(&cx, &spec)).await
         }
+        JobSpec::BackupMetaData { .. }
+        | JobSpec::BackupHost { .. }
+        | JobSpec::RestoreMetaData { .. }
+        | JobSpec::RestoreHost { .. } => {
+            Err(Problem::new("job.not_known", "this mover cannot do that yet").hint("update the mover").into())
+        }
         JobSpec::Restore { point: id, placement, places, start, transport, .. } => {
             let (client, datastore) = (given(client)?, given(datastore)?);
             let spec = RestoreSpec { client, datastore, point: id, placement, places, start, transport };

@@ -44,6 +44,7 @@ mod config;
 mod copy;
 mod counters;
 mod crypto;
+mod cut;
 mod damage;
 mod error;
 #[doc(hidden)]
@@ -88,9 +89,9 @@ pub use protect::Protection;
 pub use prune::{
     PackClass, PackTotals, PruneOptions, PruneProgress, PruneReport, PruneStep, Waiting, WaitingReason, Why,
 };
-pub use read::{DiskReader, PointReader};
+pub use read::{DiskReader, FileReader, PointReader};
 pub use repo::{CreateOptions, OpenOptions, Repo, WriteOptions};
 pub use verify::{
     AffectedPoint, DamagedFile, Depth, FileKind, UndecidedFile, VerifyOptions, VerifyProgress, VerifyReport,
 };
-pub use write::{DiskSink, DiskTree, PointWriter};
+pub use write::{DiskSink, DiskTree, FileSink, PointWriter};

@@ -14,11 +14,13 @@ use crate::write::{DISKS_DIR, MAX_SIDE_FILE_BYTES};
 use crate::{Error, PointMeta, Result};
 
 mod disk;
+mod file;
 mod stream;
 #[cfg(test)]
 mod tests;
 
 pub use disk::DiskReader;
+pub use file::FileReader;
 
 /// Chunks of a file beside the disks that are read at once.
 const READS_IN_FLIGHT: usize = 16;
@@ -75,6 +77,14 @@ impl PointReader {
             content.extend_from_slice(&chunk);
         }
         if content.len() == size { Ok(content.freeze()) } else { Err(damaged()) }
+    }
+
+    /// A file beside the disks that may be large: it is read piece by piece.
+    pub fn file_reader(&self, name: &str) -> Result<FileReader> {
+        let node = self.root.find(name).filter(|node| node.node_type == NodeType::File);
+        let node = node.ok_or_else(|| not_found(&self.meta, name))?;
+        let label = format!("file {name} of point {}", self.meta.id.short());
+        Ok(FileReader::new(self.repo.clone(), self.session.clone(), label, node.size, node.content.clone()))
     }
 
     /// Names of the disks, sorted.

@@ -20,9 +20,11 @@ use crate::snapshot::{self, Snapshot};
 use crate::tree::{Node, Tree, check_name};
 use crate::{Counters, Error, Result, SnapshotId, sealed, work};
 
+mod file;
 mod map;
 mod sink;
 
+pub use file::FileSink;
 pub use sink::DiskSink;
 
 use crate::repo::Opened;
@@ -30,7 +32,7 @@ use crate::repo::Opened;
 /// A directory at the root of a point.
 pub(crate) const DISKS_DIR: &str = "disks";
 
-/// Files beside the disks are small.
+/// Files beside the disks are small, but for those that are streamed.
 pub(crate) const MAX_SIDE_FILE_BYTES: usize = 256 << 20;
 
 /// A disk that was stored in a point not yet committed.
@@ -63,8 +65,8 @@ struct Shared {
 struct Contents {
     /// Disks; nothing while one is still being written.
     disks: BTreeMap<String, Option<Id>>,
-    /// Size and chunks of the files beside them.
-    files: BTreeMap<String, (u64, Vec<Id>)>,
+    /// Size and chunks of the files beside them; nothing while one is still being written.
+    files: BTreeMap<String, Option<(u64, Vec<Id>)>>,
     /// Sessions in which disks were opened over which disks of this point are stored. What is taken over from them is only safe
     /// as long as these stand.
     bases: Vec<Arc<Session>>,
@@ -159,8 +161,20 @@ impl PointWriter {
         }
         let chunks = chunks.collect::<Vec<_>>().await.into_iter().collect::<Result<Vec<Id>>>()?;
         self.shared.counters.add_read(size);
-        self.shared.contents().files.insert(name.to_owned(), (size, chunks));
+        self.shared.contents().files.insert(name.to_owned(), Some((size, chunks)));
         Ok(())
+    }
+
+    /// Starts a file beside the disks whose bytes are pushed. It may be large, and is cut by its content.
+    pub fn file_sink(&self, name: &str) -> Result<FileSink> {
+        check_name(name)?;
+        if name == DISKS_DIR {
+            return Err(Error::Invalid(format!("{name:?} cannot be stored beside the disks")));
+        }
+        if self.shared.contents().files.insert(name.to_owned(), None).is_some() {
+            return Err(Error::Invalid(format!("file {name} is stored twice")));
+        }
+        Ok(FileSink::new(self.shared.clone(), name))
     }
 
     /// Makes all of it durable (packs, then index), and only then lists it as a point.
@@ -207,7 +221,8 @@ impl PointWriter {
         let disks = self.shared.put_tree(&Tree { nodes: disks })?;
         let mut nodes: BTreeMap<&str, Node> = BTreeMap::new();
         nodes.insert(DISKS_DIR, Node::dir(DISKS_DIR, time, disks));
-        for (name, (size, chunks)) in &contents.files {
+        for (name, file) in &contents.files {
+            let (size, chunks) = file.as_ref().ok_or_else(|| Error::Invalid(format!("file {name} is not complete")))?;
             nodes.insert(name, Node::file(name, time, *size, chunks.clone()));
         }
         Ok(Tree { nodes: nodes.into_values().collect() })

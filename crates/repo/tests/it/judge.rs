@@ -27,6 +27,13 @@ pub(crate) fn restic_as(dir: &Path, password: &str, args: &[&str]) -> String {
     out.into_owned()
 }
 
+/// What restic writes to its output, as it is.
+pub(crate) fn restic_bytes(dir: &Path, args: &[&str]) -> Vec<u8> {
+    let output = restic_raw(dir, PASSWORD, args);
+    assert!(output.status.success(), "restic {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }

@@ -5,6 +5,7 @@
 mod copy;
 mod damage;
 mod disks;
+mod files;
 mod full;
 mod judge;
 mod keys;

@@ -43,7 +43,14 @@ impl Class {
             | JobKind::DatastoreKeys
             | JobKind::ForgetPoints
             | JobKind::ProtectPoint => Self::Short,
-            JobKind::Backup | JobKind::Restore | JobKind::Export | JobKind::CopyPoints => Self::Data,
+            JobKind::Backup
+            | JobKind::BackupMetaData
+            | JobKind::BackupHost
+            | JobKind::RestoreMetaData
+            | JobKind::RestoreHost
+            | JobKind::Restore
+            | JobKind::Export
+            | JobKind::CopyPoints => Self::Data,
             JobKind::PruneDatastore | JobKind::VerifyDatastore | JobKind::RescanDatastore => Self::Upkeep,
         }
     }

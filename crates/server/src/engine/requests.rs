@@ -131,7 +131,11 @@ fn check_disk(request: &ExportRequest, point: &Point) -> Result<(), Error> {
     let positions: Vec<&str> = point.disks.iter().map(|disk| disk.position.as_str()).collect();
     let there_are = || format!("the point has disks at: {}", positions.join(", "));
     match (request.format, &request.disk) {
-        (ExportFormat::Xva, None) => Ok(()),
+        (ExportFormat::Xva | ExportFormat::File, None) => Ok(()),
+        (ExportFormat::File, Some(_)) => {
+            let problem = Problem::new("export.disk_not_wanted", "the point has no disks");
+            Err(Error::Invalid(problem.hint("leave the disk out")))
+        }
         (ExportFormat::Xva, Some(_)) => {
             let problem = Problem::new("export.disk_not_wanted", "an XVA holds the whole VM, not one disk");
             Err(Error::Invalid(problem.hint("leave the disk out, or ask for raw")))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
-    CopySummary, JobReport, JobResult, JobSpec, JobState, LeasedJob, Point, PointDisk, PointKind, PointProtection,
-    PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary, RestoredVm, VerifySummary,
+    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Point, PointDisk,
+    PointKind, PointProtection, PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary,
+    RestoredVm, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -75,6 +76,22 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
         JobSpec::DatastoreKeys { .. } => JobResult::Keys { keys: Vec::new() },
         JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
+        JobSpec::BackupMetaData { .. } => {
+            JobResult::Point { point: Point { kind: PointKind::MetaData, disks: Vec::new(), ..point(job, "lab pool") } }
+        }
+        JobSpec::BackupHost { host, .. } => JobResult::Points {
+            points: vec![Point {
+                kind: PointKind::Host,
+                disks: Vec::new(),
+                ..point(job, host.as_deref().unwrap_or("host1"))
+            }],
+        },
+        JobSpec::RestoreMetaData { dry_run, .. } => JobResult::MetaDataRestored {
+            restored: MetaDataRestored { dry_run: *dry_run, master: "host1".to_owned(), steps: Vec::new() },
+        },
+        JobSpec::RestoreHost { host, .. } => JobResult::HostRestored {
+            restored: HostRestored { uuid: String::new(), name: host.clone(), steps: Vec::new() },
+        },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
         JobSpec::ForgetPoints { points, .. } => JobResult::Forgotten { points: points.clone() },

@@ -378,6 +378,18 @@ fn result(result: &JobResult) -> String {
         }
         JobResult::Keys { keys } => format!("{} keys", keys.len()),
         JobResult::Point { point } => format!("point {}", point.id),
+        JobResult::Points { points } => {
+            let points: Vec<String> =
+                points.iter().map(|point| format!("{} ({})", point.id, point.source_name)).collect();
+            format!("points {}", points.join(", "))
+        }
+        JobResult::MetaDataRestored { restored } if restored.dry_run => "the pool would take the database".to_owned(),
+        JobResult::MetaDataRestored { restored } => {
+            format!("the pool has taken the database; {} restarts", restored.master)
+        }
+        JobResult::HostRestored { restored } => {
+            format!("the backup lies on the backup partition of {} ({})", restored.name, restored.uuid)
+        }
         JobResult::Vm { vm } => format!("VM {} ({})", vm.name, vm.uuid),
         JobResult::Export { bytes, sha256 } => format!("{bytes} bytes, SHA-256 {sha256}"),
         JobResult::Forgotten { points } => format!("{} points removed", points.len()),
