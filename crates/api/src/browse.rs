@@ -92,7 +92,10 @@ pub fn tree(client: &str, inventory: &PoolInventory) -> Node {
         folder("vms", vms(&inventory.vms)),
         folder("srs", srs(inventory)),
         folder("networks", networks(inventory)),
-        Node { source: Some("meta-data".to_owned()), ..Node::new("meta-data".to_owned(), "meta-data", NodeKind::MetaData) },
+        Node {
+            source: Some("meta-data".to_owned()),
+            ..Node::new("meta-data".to_owned(), "meta-data", NodeKind::MetaData)
+        },
         host_backup(&pool.members),
     ];
     root
@@ -122,15 +125,7 @@ pub fn find<'a>(root: &'a Node, path: &str) -> Option<&'a Node> {
 
 impl Node {
     fn new(path: String, name: &str, kind: NodeKind) -> Self {
-        Self {
-            path,
-            name: name.to_owned(),
-            kind,
-            uuid: None,
-            source: None,
-            facts: Vec::new(),
-            children: Vec::new(),
-        }
+        Self { path, name: name.to_owned(), kind, uuid: None, source: None, facts: Vec::new(), children: Vec::new() }
     }
 
     fn with_uuid(mut self, uuid: &str) -> Self {

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use error::Error;
 
 use crate::{
-    BackupRequest, Client, ClientChange, ClientCheck, Datastore, ExportRequest, Job, JobKind, JobState, LogLine, NewClient, NewDatastore, Node, Point,
-    PointFilter, PoolVm, Problem, RecoverySheet, RestorePlan, RestoreRequest, Secret,
+    BackupRequest, Client, ClientChange, ClientCheck, Datastore, ExportRequest, Job, JobKind, JobState, LogLine,
+    NewClient, NewDatastore, Node, Point, PointFilter, PoolVm, Problem, RecoverySheet, RestorePlan, RestoreRequest,
+    Secret,
 };
 
 /// Longest wait for an answer that is not a stream: `POST /clients` waits a minute for the pool.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    Check, CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolInventory, PoolSummary,
-    PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
+    Check, CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolInventory,
+    PoolSummary, PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
 };
 
 /// What a job made or found.

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement, PruneRequest, RestorePlaces, Transport, VerifyRequest};
+use crate::{
+    ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement, PruneRequest, RestorePlaces, Transport,
+    VerifyRequest,
+};
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

@@ -104,10 +104,11 @@ impl Catalog {
     pub async fn replace_client(&self, client: ClientId, candidate: ClientId, password: &Secret) -> Result<(), Error> {
         let sealed = self.sealer().seal(&password_place(client), password)?;
         let mut tx = self.write().await?;
-        let row = sqlx::query("SELECT address, user_name, transport, certificate_sha256, pool FROM clients WHERE id = $1")
-            .bind(candidate.to_string())
-            .fetch_one(&mut *tx)
-            .await?;
+        let row =
+            sqlx::query("SELECT address, user_name, transport, certificate_sha256, pool FROM clients WHERE id = $1")
+                .bind(candidate.to_string())
+                .fetch_one(&mut *tx)
+                .await?;
         sqlx::query(
             "UPDATE clients SET address = $2, user_name = $3, transport = $4, certificate_sha256 = $5, pool = $6, \
              password_sealed = $7 WHERE id = $1",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{ClientId, 
-    DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Origin, Problem, Progress, RetryPolicy, RunId, Secret,
+use xenkeep_api::{
+    ClientId, DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Origin, Problem, Progress, RetryPolicy, RunId,
+    Secret,
 };
 
 use crate::db::{Connection, Row};

@@ -19,17 +19,8 @@ mod rights;
 mod state;
 
 /// What is looked at once somebody has logged in.
-const AFTER_LOGIN: [&str; 9] = [
-    "role",
-    "hosts",
-    "clock",
-    "default-sr",
-    "nbd-network",
-    "port-10809",
-    "transfer-network",
-    "licence",
-    "leftovers",
-];
+const AFTER_LOGIN: [&str; 9] =
+    ["role", "hosts", "clock", "default-sr", "nbd-network", "port-10809", "transfer-network", "licence", "leftovers"];
 
 /// A certificate that ends within this time is worth a word.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -59,11 +50,7 @@ pub(crate) async fn check(cx: &JobContext, client: &ClientAccess, unfinished: &[
 }
 
 /// What the pool itself says.
-async fn inside(
-    cx: &JobContext,
-    session: &Session,
-    unfinished: &[JobId],
-) -> Result<(PoolSummary, Vec<Check>), Stop> {
+async fn inside(cx: &JobContext, session: &Session, unfinished: &[JobId]) -> Result<(PoolSummary, Vec<Check>), Stop> {
     let hosts = Hosts::of(session).await?;
     let pool = hosts.summary(session).await?;
     let inventory = inventory::inventory(session).await?;
@@ -103,7 +90,10 @@ fn refused(problem: &Problem) -> Vec<Check> {
         check
     };
     let mut checks = if problem.code.starts_with("pool.certificate") || problem.code == "pool.tls" {
-        vec![failed("certificate"), Check::skipped("login", "the certificate was not accepted, so no password was sent")]
+        vec![
+            failed("certificate"),
+            Check::skipped("login", "the certificate was not accepted, so no password was sent"),
+        ]
     } else {
         vec![Check::skipped("certificate", "there was no login"), failed("login")]
     };
@@ -131,7 +121,8 @@ fn certificate(session: &Session, pool: &PoolSummary) -> Check {
 fn expiry(host: &str, shown: &str, pinned: &str, expires: Timestamp, now: Timestamp) -> Check {
     const ID: &str = "certificate";
     const REASON: &str = "xenkeep goes by the pinned fingerprint and goes on; other programs refuse the host";
-    const CURE: &str = "renew it (xe host-refresh-server-certificate, or an own one), then `xenkeep client set NAME --pin-anew`";
+    const CURE: &str =
+        "renew it (xe host-refresh-server-certificate, or an own one), then `xenkeep client set NAME --pin-anew`";
     let day = expires.strftime("%Y-%m-%d");
     if expires <= now {
         return Check::warning(ID, format!("the certificate of {host} expired on {day} (SHA-256 {shown}, {pinned})"))
@@ -141,9 +132,12 @@ fn expiry(host: &str, shown: &str, pinned: &str, expires: Timestamp, now: Timest
     let left = expires.duration_since(now);
     if left < EXPIRES_SOON {
         let days = left.as_hours() / 24;
-        return Check::warning(ID, format!("the certificate of {host} expires on {day}, in {days} day(s) (SHA-256 {shown})"))
-            .because(REASON)
-            .cure(CURE);
+        return Check::warning(
+            ID,
+            format!("the certificate of {host} expires on {day}, in {days} day(s) (SHA-256 {shown})"),
+        )
+        .because(REASON)
+        .cure(CURE);
     }
     Check::ok(ID, format!("SHA-256 {shown}, {pinned}, of {host}, valid until {day}"))
 }
@@ -155,7 +149,10 @@ fn login(session: &Session, pool: &PoolSummary) -> Check {
     if session.by_member() {
         return Check::warning(
             ID,
-            format!("{} does not answer; user {user} is logged in at the master {} ({at})", session.client.address, pool.master),
+            format!(
+                "{} does not answer; user {user} is logged in at the master {} ({at})",
+                session.client.address, pool.master
+            ),
         )
         .because("the pool was found through another host that it had named before")
         .cure(format!("name a host that is up: `xenkeep client set {} --address {at}`", session.client.name));

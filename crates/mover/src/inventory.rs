@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use xapi::record::{Certificate, Host, HostMetrics, Network, Pbd, Pif, Sr, Vbd, VbdType, Vdi, Vm, VmGuestMetrics};
-use xapi::{CertificateRef, HostMetricsRef, HostRef, NetworkRef, PifRef, SrRef, VbdRef, VdiRef, VmGuestMetricsRef, VmRef};
+use xapi::{
+    CertificateRef, HostMetricsRef, HostRef, NetworkRef, PifRef, SrRef, VbdRef, VdiRef, VmGuestMetricsRef, VmRef,
+};
 use xenkeep_api::{
-    ClientAccess, JobResult, PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm,
-    PowerState, TransferNetwork,
+    ClientAccess, JobResult, PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary,
+    PoolVm, PowerState, TransferNetwork,
 };
 
 use crate::{
@@ -118,7 +120,8 @@ impl Hosts {
     pub(crate) async fn summary(&self, session: &Session) -> Result<PoolSummary, Stop> {
         let master = self.hosts.get(&self.pool.master);
         let master_name = master.map(|host| host.name_label.clone()).unwrap_or_default();
-        let mut members: Vec<PoolHost> = self.hosts.iter().map(|(reference, host)| self.member(reference, host)).collect();
+        let mut members: Vec<PoolHost> =
+            self.hosts.iter().map(|(reference, host)| self.member(reference, host)).collect();
         members.sort_by(|a, b| (!a.master, &a.name, &a.uuid).cmp(&(!b.master, &b.name, &b.uuid)));
         let transfer = self.transfer(session).await;
         Ok(PoolSummary {

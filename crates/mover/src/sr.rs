@@ -224,8 +224,7 @@ impl Candidates {
             freed_bytes: if freed.asked { would_free } else { 0 },
         });
         if !self.is_attached(reference) {
-            let problem =
-                Problem::new("sr.not_attached", format!("SR {} is not attached to any host", sr.name_label));
+            let problem = Problem::new("sr.not_attached", format!("SR {} is not attached to any host", sr.name_label));
             planned.refusals.push(
                 problem
                     .hint(format!("plug the SR, or choose another one with --sr: {}", self.would_do(sr, disks)))

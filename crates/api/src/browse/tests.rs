@@ -27,7 +27,14 @@ fn lab(vms: Vec<PoolVm>) -> Node {
 
 #[test]
 fn every_path_leads_back_to_its_node() {
-    let root = lab(vec![vm("web1", "u1"), vm("a/b", "u2"), vm("100%", "u3"), vm("%2F", "u4"), vm("same", "u5"), vm("same", "u6")]);
+    let root = lab(vec![
+        vm("web1", "u1"),
+        vm("a/b", "u2"),
+        vm("100%", "u3"),
+        vm("%2F", "u4"),
+        vm("same", "u5"),
+        vm("same", "u6"),
+    ]);
     let mut todo = vec![&root];
     let mut seen = 0;
     while let Some(node) = todo.pop() {

@@ -42,7 +42,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
-            ..PoolSummary::default()
+        ..PoolSummary::default()
     }
 }
 

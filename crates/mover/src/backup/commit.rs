@@ -6,8 +6,8 @@ use xenkeep_repo::Meta;
 
 use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
-    inventory,
     context::{JobContext, Stop},
+    inventory,
     journal::Made,
     point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile},
     problem::{self, bytes},

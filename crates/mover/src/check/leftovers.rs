@@ -53,5 +53,7 @@ pub(super) async fn look(cx: &JobContext, session: &Session, unfinished: &[JobId
     let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
     Ok(Check::warning(ID, format!("{count} thing(s) of ours are left on the pool: {}{more}{foreign}", left.join(", ")))
         .because("a job was interrupted and its recovery has not been through yet, or its journal was lost")
-        .cure("the next backup of the VM removes its snapshots; what stays for days can be removed by hand, by its uuid"))
+        .cure(
+            "the next backup of the VM removes its snapshots; what stays for days can be removed by hand, by its uuid",
+        ))
 }

@@ -21,7 +21,8 @@ pub(super) async fn look(client: &ClientAccess) -> Vec<Check> {
         Ok(address) => address,
         Err(error) => {
             return vec![
-                Check::failed("dns-forward", error.to_string()).cure("give a host name or an IP address: HOST or HOST:PORT"),
+                Check::failed("dns-forward", error.to_string())
+                    .cure("give a host name or an IP address: HOST or HOST:PORT"),
                 Check::skipped("dns-reverse", "there is no address"),
                 Check::skipped("port-80", "there is no address"),
                 Check::skipped("port-443", "there is no address"),

@@ -8,15 +8,8 @@ use crate::{
 };
 
 /// What a backup or a restore of a VM calls, and nothing works without.
-const NEEDED: [&str; 7] = [
-    "vm.snapshot",
-    "vm.destroy",
-    "vdi.destroy",
-    "vm.start",
-    "sr.scan",
-    "http/get_export",
-    "http/put_import",
-];
+const NEEDED: [&str; 7] =
+    ["vm.snapshot", "vm.destroy", "vdi.destroy", "vm.start", "sr.scan", "http/get_export", "http/put_import"];
 
 /// What only backups of hosts and of the pool's database call.
 const NEEDED_FOR_HOSTS: [&str; 3] = ["http/get_host_backup", "http/put_host_restore", "http/get_pool_xml_db_sync"];

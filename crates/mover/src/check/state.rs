@@ -50,9 +50,12 @@ pub(super) async fn hosts(session: &Session, pool: &PoolSummary) -> Check {
         .collect();
     let down: Vec<&str> = pool.members.iter().filter(|host| !host.live).map(|host| host.name.as_str()).collect();
     if !down.is_empty() {
-        return Check::warning(ID, format!("{} of {} host(s) are down: {}", down.len(), pool.members.len(), down.join(", ")))
-            .because("VMs and local SRs of a host that is down can't be read")
-            .cure("start the host, or look at its console");
+        return Check::warning(
+            ID,
+            format!("{} of {} host(s) are down: {}", down.len(), pool.members.len(), down.join(", ")),
+        )
+        .because("VMs and local SRs of a host that is down can't be read")
+        .cure("start the host, or look at its console");
     }
     let default = if session.pool.address().ends_with(":80") { 80 } else { 443 };
     let port = Address::parse(&session.pool.address(), default).map_or(default, |address| address.port);
@@ -64,9 +67,12 @@ pub(super) async fn hosts(session: &Session, pool: &PoolSummary) -> Check {
         }
     }
     if !unreachable.is_empty() {
-        return Check::failed(ID, format!("hosts that the master hears from can't be reached from here: {}", unreachable.join("; ")))
-            .because("exports of disks on their local SRs are read from them directly")
-            .cure("let this machine through to the management address of every host");
+        return Check::failed(
+            ID,
+            format!("hosts that the master hears from can't be reached from here: {}", unreachable.join("; ")),
+        )
+        .because("exports of disks on their local SRs are read from them directly")
+        .cure("let this machine through to the management address of every host");
     }
     let versions: BTreeSet<&str> = pool.members.iter().map(|host| host.product.as_str()).collect();
     if versions.len() > 1 {
@@ -105,9 +111,10 @@ pub(super) fn default_sr(inventory: &PoolInventory) -> Check {
     const REASON: &str = "restores that name no SR go there";
     let others: Vec<&str> = inventory.srs.iter().filter(|sr| sr.attached).map(|sr| sr.name.as_str()).collect();
     let Some(sr) = inventory.srs.iter().find(|sr| sr.default) else {
-        return Check::warning(ID, "the pool has no default SR")
-            .because(REASON)
-            .cure(format!("set one (xe pool-param-set default-SR=UUID), or restore with --sr: there are {}", others.join(", ")));
+        return Check::warning(ID, "the pool has no default SR").because(REASON).cure(format!(
+            "set one (xe pool-param-set default-SR=UUID), or restore with --sr: there are {}",
+            others.join(", ")
+        ));
     };
     if !sr.attached {
         return Check::warning(ID, format!("the default SR {} is not attached to any host", sr.name))

@@ -67,10 +67,13 @@ pub(super) async fn destroy_first(
         cx.check()?;
         // Hours may lie between the plan and now.
         if !undo::is_free(session, uuid, Some(old)).await? {
-            return Err(Problem::new("restore.disk_in_use", format!("disk {uuid} of VM {name} is used by another VM now"))
-                .hint("detach it there, or restore beside with --as")
-                .about(uuid)
-                .into());
+            return Err(Problem::new(
+                "restore.disk_in_use",
+                format!("disk {uuid} of VM {name} is used by another VM now"),
+            )
+            .hint("detach it there, or restore beside with --as")
+            .about(uuid)
+            .into());
         }
         undo::destroy_vdi(cx, session, uuid).await?;
         cx.info(format!("old disk {uuid} removed"));

@@ -111,7 +111,8 @@ async fn transfer(
         made.task = Some(task.to_string());
         cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
     }
-    let import = Import { sr: Some(archive.sr.sr.clone()), restore: archive.restore, task: Some(task), ..Import::default() };
+    let import =
+        Import { sr: Some(archive.sr.sr.clone()), restore: archive.restore, task: Some(task), ..Import::default() };
     let begun = async { session.pool.import(import).await.or_stop(session) };
     let mut upload = cx.or_cancelled(begun).await?;
     let address = upload.address().to_owned();

@@ -96,8 +96,10 @@ pub(super) async fn plan(
     for choice in places.networks.keys().filter(|choice| !used.contains(choice)) {
         let there: Vec<&str> = cards.iter().map(|card| card.name.as_str()).collect();
         planned.refusals.push(
-            Problem::new("network.not_in_point", format!("the point has no network or card {choice:?}"))
-                .hint(format!("its cards were on: {}", if there.is_empty() { "none".to_owned() } else { there.join(", ") })),
+            Problem::new("network.not_in_point", format!("the point has no network or card {choice:?}")).hint(format!(
+                "its cards were on: {}",
+                if there.is_empty() { "none".to_owned() } else { there.join(", ") }
+            )),
         );
     }
     Ok(planned)
@@ -143,10 +145,7 @@ fn find<'a>(
         ([], UnmappedNetworks::LeaveOut) => Ok((NetworkMatch::LeftOut, None)),
         ([], UnmappedNetworks::Refuse) => Err(Problem::new(
             "network.not_found",
-            format!(
-                "pool {} has no network {:?}, which card {} was on",
-                session.client.name, card.name, card.device
-            ),
+            format!("pool {} has no network {:?}, which card {} was on", session.client.name, card.name, card.device),
         )
         .hint(format!(
             "choose one with --network {:?}, or leave such cards out with --leave-out-networks; there are: {}",
@@ -168,12 +167,9 @@ fn by_name_or_uuid(
         known.iter().filter(|(_, network)| network.uuid == wanted || network.name_label == wanted).collect();
     match found.as_slice() {
         [(reference, network)] => Ok(((*reference).clone(), (*network).clone())),
-        [] => Err(Problem::new(
-            "network.not_found",
-            format!("pool {} has no network {wanted:?}", session.client.name),
-        )
-        .hint(format!("choose one of: {}", names(known)))
-        .about(wanted)),
+        [] => Err(Problem::new("network.not_found", format!("pool {} has no network {wanted:?}", session.client.name))
+            .hint(format!("choose one of: {}", names(known)))
+            .about(wanted)),
         several => Err(ambiguous(session, wanted, several.len(), known).hint("name it by its uuid")),
     }
 }
@@ -228,11 +224,8 @@ impl Networks {
                 vif.snapshot.set("network", id.as_str());
             }
         }
-        let unused: Vec<&str> = old
-            .iter()
-            .filter(|id| ova.referring("VIF", "network", id).next().is_none())
-            .map(String::as_str)
-            .collect();
+        let unused: Vec<&str> =
+            old.iter().filter(|id| ova.referring("VIF", "network", id).next().is_none()).map(String::as_str).collect();
         ova.remove(&unused);
     }
 

@@ -174,11 +174,7 @@ async fn freed(session: &Session, replaced: &ReplacedVm, asked: bool) -> Result<
 }
 
 /// The identity goes to another pool than the one that it came from.
-async fn foreign(
-    session: &Session,
-    point: &OpenPoint,
-    old: Option<&(VmRef, Vm)>,
-) -> Result<Option<Problem>, Stop> {
+async fn foreign(session: &Session, point: &OpenPoint, old: Option<&(VmRef, Vm)>) -> Result<Option<Problem>, Stop> {
     let (_, pool) = session.pool.pool_record().await.or_stop(session)?;
     if pool.uuid == point.file.pool.uuid || old.is_some() {
         return Ok(None);
@@ -211,13 +207,12 @@ async fn same_macs(
             .collect();
         same.sort();
         if !same.is_empty() {
-            let text = format!(
-                "pool {} has what would get the same MAC addresses: {}",
-                session.client.name,
-                same.join(", ")
-            );
+            let text =
+                format!("pool {} has what would get the same MAC addresses: {}", session.client.name, same.join(", "));
             return Err(Problem::new("vm.duplicate_mac", text)
-                .hint("snapshots of the lost VM, or a copy with its MACs kept: remove them, or restore beside with --as")
+                .hint(
+                    "snapshots of the lost VM, or a copy with its MACs kept: remove them, or restore beside with --as",
+                )
                 .about(&identity.uuid)
                 .into());
         }

@@ -49,8 +49,11 @@ pub(super) async fn look(session: &Session, point: &OpenPoint, start: bool) -> R
     let has_tpm = ova.of_class("VTPM").next().is_some();
     if has_tpm && pool.restrictions.get("restrict_vtpm").is_some_and(|value| value == "true") {
         found.refusals.push(
-            Problem::new("pool.licence", format!("the VM has a virtual TPM, which the licence of pool {name} leaves out"))
-                .hint("restore to a pool whose edition has it"),
+            Problem::new(
+                "pool.licence",
+                format!("the VM has a virtual TPM, which the licence of pool {name} leaves out"),
+            )
+            .hint("restore to a pool whose edition has it"),
         );
     }
     let vm = ova.vms().next();

@@ -44,12 +44,8 @@ async fn beside_a_name_that_is_taken_or_missing_is_refused() {
 async fn a_started_vm_reports_its_address() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "online")
-    else {
-        unreachable!()
-    };
-    let vm =
-        rig.restore(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let spec = started(rig.beside(&point, "online"));
+    let vm = rig.restore(spec).await;
     assert_eq!(vm.power_state, PowerState::Running);
     assert_eq!(vm.addresses.len(), 1, "{vm:?}");
 }
@@ -59,23 +55,24 @@ async fn a_vm_that_does_not_start_is_restored_all_the_same() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
     rig.sim.faults().arm(Fault::new(FaultKind::FailStart));
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "offline")
-    else {
-        unreachable!()
-    };
-    let (_, report) =
-        rig.run(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let spec = started(rig.beside(&point, "offline"));
+    let (_, report) = rig.run(spec).await;
     assert_eq!((report.state, report.warnings[0].code.as_str()), (JobState::Warning, "restore.not_started"));
     assert_eq!(vm_of(&report).unwrap().power_state, PowerState::Halted);
 }
 
-fn on_sr(spec: JobSpec, name: &str) -> JobSpec {
-    match spec {
-        JobSpec::Restore { client, datastore, point, placement, start, transport, .. } => {
-            JobSpec::Restore { client, datastore, point, placement, sr: Some(name.into()), start, transport }
-        }
-        other => other,
+fn on_sr(mut spec: JobSpec, name: &str) -> JobSpec {
+    if let JobSpec::Restore { places, .. } = &mut spec {
+        places.sr = Some(name.to_owned());
     }
+    spec
+}
+
+fn started(mut spec: JobSpec) -> JobSpec {
+    if let JobSpec::Restore { start, .. } = &mut spec {
+        *start = true;
+    }
+    spec
 }
 
 #[tokio::test(flavor = "multi_thread")]

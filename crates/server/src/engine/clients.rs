@@ -1,8 +1,8 @@
 //! Clients: added once a login has worked, checked, browsed, removed.
 
 use xenkeep_api::{
-    Client, ClientChange, ClientCheck, ClientId, ClientLimits, JobResult, JobSpec, NewClient, Node, PoolInventory, PoolVm,
-    Problem, Transport, browse,
+    Client, ClientChange, ClientCheck, ClientId, ClientLimits, JobResult, JobSpec, NewClient, Node, PoolInventory,
+    PoolVm, Problem, Transport, browse,
 };
 use xenkeep_catalog::NewJob;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
-    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Point, PointDisk,
-    PointKind, PointProtection, PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary,
-    RestoredVm, VerifySummary,
+    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Placement, Point,
+    PointDisk, PointKind, PointProtection, PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress,
+    PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -93,6 +93,9 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
             restored: HostRestored { uuid: String::new(), name: host.clone(), steps: Vec::new() },
         },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
+        JobSpec::PlanRestore { placement, point, .. } => {
+            JobResult::RestorePlan { plan: Box::new(plan(point, placement)) }
+        }
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
         JobSpec::ForgetPoints { points, .. } => JobResult::Forgotten { points: points.clone() },
         JobSpec::ProtectPoint { point, reason, .. } => JobResult::Protection {
@@ -107,6 +110,27 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         }
         JobSpec::CopyPoints { .. } => JobResult::Copied { copy: CopySummary::default() },
         JobSpec::Recover { .. } => JobResult::Recovered { undone: Vec::new(), points: Vec::new() },
+    }
+}
+
+/// A plan without anything in it.
+fn plan(point: &str, placement: &Placement) -> RestorePlan {
+    RestorePlan {
+        point: point.to_owned(),
+        client: "lab".to_owned(),
+        vm_name: "web".to_owned(),
+        vm_uuid: None,
+        placement: placement.clone(),
+        replaced: None,
+        disks: Vec::new(),
+        srs: Vec::new(),
+        networks: Vec::new(),
+        point_version: String::new(),
+        pool_version: String::new(),
+        start: false,
+        warnings: Vec::new(),
+        refusals: Vec::new(),
+        ok: true,
     }
 }
 
@@ -156,7 +180,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
-            ..PoolSummary::default()
+        ..PoolSummary::default()
     }
 }
 
