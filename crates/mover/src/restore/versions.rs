@@ -38,8 +38,9 @@ pub(super) async fn look(session: &Session, point: &OpenPoint, start: bool) -> R
         warnings: Vec::new(),
     };
     let theirs = (ova.version.int("xapi_major").unwrap_or(0), ova.version.int("xapi_minor").unwrap_or(0));
-    let ours = (master.api_version_major, master.api_version_minor);
-    found.refusals.extend(too_old(name, (&found.point, theirs), (&found.pool, ours)));
+    if let Some(ours) = master.software_version.get("xapi").and_then(|text| version(text)) {
+        found.refusals.extend(too_old(name, (&found.point, theirs), (&found.pool, ours)));
+    }
     if pool.other_config.contains_key("rolling_upgrade_in_progress") {
         found.refusals.push(
             Problem::new("pool.upgrading", format!("pool {name} is in a rolling upgrade: it takes no imports"))
@@ -86,14 +87,20 @@ pub(super) async fn look(session: &Session, point: &OpenPoint, start: bool) -> R
     Ok(found)
 }
 
-/// An older pool refuses what a newer one exported (xapi: importexport.ml compares the versions of the API).
+/// `24.19` or `24.19.2`.
+fn version(text: &str) -> Option<(i64, i64)> {
+    let mut parts = text.split('.').map(str::parse::<i64>);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+/// An older pool refuses what a newer one exported (xapi: importexport.ml compares the versions of xapi itself).
 fn too_old(pool: &str, point: (&str, (i64, i64)), runs: (&str, (i64, i64))) -> Option<Problem> {
     let ((product, theirs), (own, ours)) = (point, runs);
     (theirs > ours).then(|| {
         Problem::new(
             "pool.too_old",
             format!(
-                "the point was written by {product} (API {}.{}), pool {pool} runs {own} (API {}.{}): an older pool refuses \
+                "the point was written by {product} (xapi {}.{}), pool {pool} runs {own} (xapi {}.{}): an older pool refuses \
                  what a newer one exported",
                 theirs.0, theirs.1, ours.0, ours.1
             ),
@@ -112,8 +119,12 @@ mod tests {
         assert_eq!(judge((2, 16), (2, 16)), None);
         assert_eq!(judge((2, 15), (2, 16)), None);
         assert_eq!(judge((1, 99), (2, 0)), None);
+        assert_eq!(version("24.19.2"), Some((24, 19)));
+        assert_eq!(version(""), None);
         let problem = judge((2, 21), (2, 16)).unwrap();
         assert_eq!(problem.code, "pool.too_old");
-        assert!(problem.message.contains("XCP-ng 8.3 (API 2.21)") && problem.message.contains("XCP-ng 8.2 (API 2.16)"));
+        assert!(
+            problem.message.contains("XCP-ng 8.3 (xapi 2.21)") && problem.message.contains("XCP-ng 8.2 (xapi 2.16)")
+        );
     }
 }
