@@ -157,7 +157,7 @@ fn run(role: impl Future<Output = Result<()>>) -> Result<()> {
 
 fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
     let scratch = match &arguments.scratch {
-        Some(dir) => tempfile::tempdir_in(dir),
+        Some(dir) => std::fs::create_dir_all(dir).and_then(|()| tempfile::tempdir_in(dir)),
         None => tempfile::tempdir(),
     }
     .context("cannot make a scratch directory")?;

@@ -8,6 +8,7 @@
 mod error;
 mod events;
 mod stores;
+mod tasks;
 mod tls;
 mod upkeep;
 

@@ -60,7 +60,9 @@ pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
 };
-pub use points::{Point, PointDisk, PointFilter, PointKind, PointProtection, PointSummary};
+pub use points::{
+    LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+};
 pub use problem::Problem;
 pub use restores::{
     BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
@@ -74,8 +76,8 @@ pub use retention::{
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};
 pub use tasks::{
-    Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection, SelectionRequest,
-    Source, StartRequest, Started, Task, TaskChange,
+    BackupOrder, Exclusion, NewTask, NotASource, Run, RunCounts, Selected, SelectedHost, SelectedVm, Selection,
+    SelectionRequest, Source, StartRequest, Started, Task, TaskChange,
 };
 pub use upkeep::{
     CopyRequest, CopySummary, DamagedFile, DatastoreState, LastPrune, LastVerify, PackCount, PointDamage, PruneClass,

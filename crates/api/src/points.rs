@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{ClientId, DatabaseSummary, DatastoreId, HostSummary, JobId, PointDamage};
+use crate::{BackupType, ClientId, Consistency, DatabaseSummary, DatastoreId, HostSummary, JobId, PointDamage};
 
 /// What a restore point holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,6 +67,39 @@ pub struct Point {
     /// What it holds, where it is no VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<PointSummary>,
+    /// How a VM was to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_type: Option<BackupType>,
+    /// In which state a VM's disks were frozen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<PointConsistency>,
+    /// Disks of the VM that are not in the point, by position.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOutDisk>,
+}
+
+/// What was asked of the state of the disks, and what was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointConsistency {
+    /// What the task asked for.
+    pub asked: Consistency,
+    /// What the pool and the guest could: `crash`, `quiesced` or `offline`.
+    pub reached: Consistency,
+}
+
+/// A disk of the VM that is not in the point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeftOutDisk {
+    /// `userdevice` of its VBD.
+    pub position: String,
+    /// name-label of the VDI.
+    pub name: String,
+    /// uuid of the VDI.
+    pub vdi_uuid: String,
+    /// Virtual size, bytes.
+    pub size_bytes: u64,
+    /// Which rule left it out, such as `[NOBAK]` or `sr:scratch`.
+    pub reason: String,
 }
 
 /// Why a point must not be removed.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{PoolDisk, PowerState, Problem, Transport};
+use crate::{BackupOptions, BackupType, PoolDisk, PowerState, Problem, Transport};
 
 /// Back up one VM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -20,6 +20,12 @@ pub struct BackupRequest {
     /// How data travels this time, if not as the client says.
     #[serde(default)]
     pub transport: Option<Transport>,
+    /// How it is read.
+    #[serde(default)]
+    pub backup_type: BackupType,
+    /// The rest of how.
+    #[serde(default)]
+    pub options: BackupOptions,
 }
 
 /// Where a restored VM goes. A request that says both is refused: which VM is replaced never follows from a name.

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     Check, CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolInventory,
-    PoolSummary, PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
+    PoolSummary, PruneSummary, RescanSummary, RestorePlan, RestoredVm, Selected, VerifySummary,
 };
 
 /// What a job made or found.
@@ -44,6 +44,11 @@ pub enum JobResult {
     Point {
         /// The restore point that was written.
         point: Point,
+    },
+    /// Of `expand-selection`.
+    Selected {
+        /// What the source means today.
+        selected: Selected,
     },
     /// Of `backup-host`; also of one that failed or was cancelled half-way.
     Points {

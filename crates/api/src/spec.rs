@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement, PruneRequest, RestorePlaces, Transport,
-    VerifyRequest,
+    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement,
+    PruneRequest, RestorePlaces, Source, Transport, VerifyRequest,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -54,6 +54,21 @@ pub enum JobSpec {
         datastore: DatastoreId,
         /// Overrides the client's transport.
         transport: Option<Transport>,
+        /// How it is read.
+        #[serde(default)]
+        backup_type: BackupType,
+        /// The rest of how.
+        #[serde(default)]
+        options: BackupOptions,
+    },
+    /// Find out what a source means today.
+    ExpandSelection {
+        /// The pool.
+        client: ClientId,
+        /// A selection, or all hosts.
+        source: Source,
+        /// What is queued for each that is found; nothing is if absent.
+        order: Option<BackupOrder>,
     },
     /// Back up a pool's database.
     BackupMetaData {
@@ -210,6 +225,7 @@ impl JobSpec {
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
             Self::DatastoreKeys { .. } => JobKind::DatastoreKeys,
             Self::Backup { .. } => JobKind::Backup,
+            Self::ExpandSelection { .. } => JobKind::ExpandSelection,
             Self::BackupMetaData { .. } => JobKind::BackupMetaData,
             Self::BackupHost { .. } => JobKind::BackupHost,
             Self::RestoreMetaData { .. } => JobKind::RestoreMetaData,
@@ -233,6 +249,7 @@ impl JobSpec {
             Self::CheckClient { client }
             | Self::BrowseClient { client }
             | Self::Backup { client, .. }
+            | Self::ExpandSelection { client, .. }
             | Self::BackupMetaData { client, .. }
             | Self::BackupHost { client, .. }
             | Self::RestoreMetaData { client, .. }
@@ -275,7 +292,7 @@ impl JobSpec {
             | Self::VerifyDatastore { datastore, .. }
             | Self::CopyPoints { datastore, .. } => Some(*datastore),
             Self::Recover { datastore, .. } => *datastore,
-            Self::CheckClient { .. } | Self::BrowseClient { .. } => None,
+            Self::CheckClient { .. } | Self::BrowseClient { .. } | Self::ExpandSelection { .. } => None,
         }
     }
 
@@ -338,6 +355,7 @@ pub enum JobKind {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    ExpandSelection,
     BackupMetaData,
     BackupHost,
     RestoreMetaData,

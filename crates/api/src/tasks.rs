@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    BackupOptions, BackupType, ClientId, Job, JobState, PowerState, Problem, RetentionPolicy, RetryPolicy, RunId,
-    TaskId,
+    BackupOptions, BackupType, ClientId, DatastoreId, Job, JobState, PowerState, Problem, RetentionPolicy, RetryPolicy,
+    RunId, TaskId,
 };
 
 /// What is backed up, and how: one client, one source.
@@ -247,6 +247,23 @@ pub struct Selected {
     pub vms: Vec<SelectedVm>,
     /// Hosts, by name.
     pub hosts: Vec<SelectedHost>,
+}
+
+/// What is queued for each VM or host of a selection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackupOrder {
+    /// Where the points go.
+    pub datastore: DatastoreId,
+    /// The drive whose channels the jobs take.
+    pub drive: Option<u32>,
+    /// How the VMs are read.
+    pub backup_type: BackupType,
+    /// The rest of how.
+    pub options: BackupOptions,
+    /// What happens after a failure.
+    pub retry: RetryPolicy,
+    /// A job that takes longer is ended.
+    pub time_limit_minutes: Option<u32>,
 }
 
 /// Ask what a source means today.

@@ -5,7 +5,7 @@ use xenkeep_api::{Client, ClientAccess, ClientId, ClientLimits, MemberAccess, Po
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_word, id, json, millis, optional_number, time, word};
-use crate::{Catalog, Error, jobs, names};
+use crate::{Catalog, Error, jobs, names, tasks};
 
 /// `ready` of a client that is being added.
 const ADDED: i64 = 0;
@@ -149,6 +149,7 @@ impl Catalog {
                     .about(client.name.clone()),
             ));
         }
+        tasks::refuse_removal(&mut tx, client).await?;
         sqlx::query("DELETE FROM clients WHERE id = $1").bind(client.id.to_string()).execute(&mut *tx).await?;
         Ok(tx.commit().await?)
     }

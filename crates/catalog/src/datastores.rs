@@ -159,6 +159,12 @@ impl Catalog {
     }
 }
 
+/// The name of a datastore that is there.
+pub(crate) async fn name(tx: &mut Connection, datastore: DatastoreId) -> Result<String, Error> {
+    let query = sqlx::query("SELECT name FROM datastores WHERE id = $1").bind(datastore.to_string());
+    Ok(query.fetch_one(tx).await?.try_get(0)?)
+}
+
 /// The repository is there: from now on the datastore is, too.
 pub(crate) async fn created(tx: &mut Connection, datastore: DatastoreId, repository_id: &str) -> Result<(), Error> {
     sqlx::query("UPDATE datastores SET repository_id = $2, stored_bytes = 0 WHERE id = $1")

@@ -97,6 +97,7 @@ fn migrator() -> Migrator {
         migration(2, "stores", include_str!("../migrations/sqlite/0002_stores.sql")),
         migration(3, "upkeep", include_str!("../migrations/sqlite/0003_upkeep.sql")),
         migration(4, "queue", include_str!("../migrations/sqlite/0004_queue.sql")),
+        migration(5, "tasks", include_str!("../migrations/sqlite/0005_tasks.sql")),
         migration(8, "sources", include_str!("../migrations/sqlite/0008_sources.sql")),
     ])
 }

@@ -3,13 +3,15 @@
 //! Everything that follows from the end (the restore points it made, the client it checked, the recovery that must clean
 //! up after it) is written in the transaction that ends it: there is no moment at which one is there without the other.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point, RetryPolicy};
+use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point, RetentionPolicy, RetryPolicy};
 
 use crate::db::{Connection, Row, Write};
 use crate::words::{from_number, from_word, json, millis, word};
-use crate::{Catalog, Error, NewJob, clients, datastores, jobs, points};
+use crate::{Catalog, Error, NewJob, clients, datastores, jobs, points, tasks};
 
 /// A job that has just ended, for the decision what follows: a recovery, another try, whatever comes after it.
 #[derive(Debug, Clone)]
@@ -24,6 +26,21 @@ pub struct Ended {
     pub retry: RetryPolicy,
     /// Something that it made outside is not undone.
     pub open_journal: bool,
+    /// If it was a good backup of a task that says how long points are kept: all of them, by what was backed up.
+    pub kept: Vec<Kept>,
+}
+
+/// The points among which a task's policy chooses.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The policy.
+    pub policy: RetentionPolicy,
+    /// Name of the datastore.
+    pub datastore_name: String,
+    /// The points of the same source in the same datastore, the newest first.
+    pub points: Vec<Point>,
+    /// Ids of those that a job reads.
+    pub in_use: HashSet<String>,
 }
 
 /// The jobs that follow an ended one. Called inside the transaction that ends it; they are queued in it, too.
@@ -56,8 +73,9 @@ impl Catalog {
             return Err(Error::LeaseLost(job));
         }
         write_report(&mut tx, job, report, now).await?;
-        let ended = ended(&mut tx, job).await?;
+        let mut ended = ended(&mut tx, job).await?;
         write_effects(&mut tx, &ended.job, report, now).await?;
+        ended.kept = kept(&mut tx, &ended.job).await?;
         for job in follow_ups(&ended) {
             jobs::insert(&mut tx, &job, now).await?;
         }
@@ -205,6 +223,7 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
         (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
         (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
         | (JobSpec::PlanRestore { .. }, Some(JobResult::RestorePlan { .. }))
+        | (JobSpec::ExpandSelection { .. }, Some(JobResult::Selected { .. }))
         | (JobSpec::RestoreMetaData { .. }, Some(JobResult::MetaDataRestored { .. }))
         | (JobSpec::RestoreHost { .. }, Some(JobResult::HostRestored { .. }))
         | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),
@@ -212,6 +231,30 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
         (_, None) => Err(contradiction("a good end without a result")),
         (_, Some(_)) => Err(contradiction("the result is not of its kind")),
     }
+}
+
+/// What the policy of a task chooses among after a good backup of it.
+async fn kept(tx: &mut Write, job: &Job) -> Result<Vec<Kept>, Error> {
+    let new: &[Point] = match &job.result {
+        Some(JobResult::Point { point }) => std::slice::from_ref(point),
+        Some(JobResult::Points { points }) => points,
+        _ => return Ok(Vec::new()),
+    };
+    let Some(task) = job.origin.task.filter(|_| job.state.is_good()) else { return Ok(Vec::new()) };
+    let Some(task) = tasks::find(tx, &task.to_string()).await? else { return Ok(Vec::new()) };
+    let mut kept = Vec::new();
+    for point in new {
+        tasks::saw(tx, &task, point).await?;
+        if let Some(policy) = task.retention.clone() {
+            kept.push(Kept {
+                policy,
+                datastore_name: datastores::name(tx, point.datastore).await?,
+                points: points::of_source(tx, point).await?,
+                in_use: jobs::points_in_use(tx, point.datastore).await?,
+            });
+        }
+    }
+    Ok(kept)
 }
 
 async fn insert_points(tx: &mut Write, job: &Job, points: &[Point]) -> Result<(), Error> {
@@ -243,5 +286,6 @@ fn from_row(row: &Row) -> Result<Ended, Error> {
             wait_seconds: from_number("jobs.retry_wait_s", row.try_get("retry_wait_s")?)?,
         },
         open_journal: row.try_get("open")?,
+        kept: Vec::new(),
     })
 }

@@ -111,6 +111,15 @@ impl Catalog {
         Ok(tx.commit().await?)
     }
 
+    /// Adds jobs to the queue that start together: all of them or none.
+    pub async fn insert_jobs(&self, jobs: &[NewJob], now: Timestamp) -> Result<(), Error> {
+        let mut tx = self.write().await?;
+        for job in jobs {
+            insert(&mut tx, job, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Adds a job that is about a password. It is kept, sealed, until the job ends.
     pub async fn insert_job_with(&self, job: &NewJob, secret: &Secret, now: Timestamp) -> Result<(), Error> {
         let sealed = self.sealer().seal(&secret_place(job.id), secret)?;
@@ -304,6 +313,13 @@ async fn unfinished(tx: &mut Connection) -> Result<Vec<(String, JobSpec)>, Error
     let query = "SELECT id, spec FROM jobs WHERE state IN ('queued', 'running')";
     let rows = sqlx::query(query).fetch_all(tx).await?;
     rows.iter().map(|row| Ok((row.try_get(0)?, from_json("jobs.spec", row.try_get(1)?)?))).collect()
+}
+
+/// The points of a datastore that queued and running jobs read, or remove already.
+pub(crate) async fn points_in_use(tx: &mut Connection, datastore: DatastoreId) -> Result<HashSet<String>, Error> {
+    let specs = unfinished(tx).await?;
+    let here = specs.iter().filter(|(_, spec)| spec.datastore() == Some(datastore));
+    Ok(here.flat_map(|(_, spec)| spec.points_read().iter().chain(spec.points_removed())).cloned().collect())
 }
 
 /// Nobody reads a point that somebody else removes.

@@ -10,7 +10,7 @@ use crate::{Catalog, Error, names};
 
 /// Points, the newest first: all, or those of an id or its beginning, of a client, of a source, of a datastore.
 const SELECT: &str = "SELECT datastore_id, id, client_id, client_name, job_id, kind, source_uuid, source_name, taken_ms, \
-    size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary FROM points \
+    size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary, backup_type, consistency, left_out FROM points \
     WHERE ($1 IS NULL OR substr(id, 1, length($1)) = $1) \
     AND ($2 IS NULL OR client_id = lower($2) OR client_name = $2) \
     AND ($3 IS NULL OR source_uuid = lower($3) OR source_name = $3) \
@@ -64,13 +64,27 @@ impl Catalog {
     }
 }
 
+/// The points of a source in a datastore, the newest first.
+pub(crate) async fn of_source(tx: &mut Connection, like: &Point) -> Result<Vec<Point>, Error> {
+    let query = sqlx::query(SELECT)
+        .bind(None::<String>)
+        .bind(Some(&like.client_name))
+        .bind(Some(&like.source_uuid))
+        .bind(Some(like.datastore.to_string()))
+        .bind(i64::from(u32::MAX));
+    let points: Vec<Point> = query.fetch_all(tx).await?.iter().map(point).collect::<Result<_, _>>()?;
+    // A VM may be called what the uuid of another one is.
+    Ok(points.into_iter().filter(|point| point.source_uuid == like.source_uuid && point.kind == like.kind).collect())
+}
+
 /// Adds points; one that is there already is left as it is.
 pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), Error> {
     for point in points {
         sqlx::query(
             "INSERT INTO points (datastore_id, id, client_id, client_name, job_id, kind, source_uuid, source_name, taken_ms, \
-             size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+             size_bytes, new_bytes, stored_bytes, disks, protected_reason, protected_ms, damage, summary, \
+             backup_type, consistency, left_out) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) \
              ON CONFLICT (datastore_id, id) DO NOTHING",
         )
         .bind(point.datastore.to_string())
@@ -90,6 +104,9 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
         .bind(point.protection.as_ref().map(|protection| millis(protection.since)))
         .bind(point.damage.as_ref().map(json))
         .bind(point.summary.as_ref().map(json))
+        .bind(point.backup_type.as_ref().map(word))
+        .bind(point.consistency.as_ref().map(json))
+        .bind((!point.left_out.is_empty()).then(|| json(&point.left_out)))
         .execute(&mut *tx)
         .await?;
     }
@@ -182,6 +199,9 @@ fn point(row: &Row) -> Result<Point, Error> {
         .map(|(reason, since)| Ok::<_, Error>(PointProtection { reason, since: time("points.protected_ms", since)? }));
     let damage: Option<String> = row.try_get("damage")?;
     let summary: Option<String> = row.try_get("summary")?;
+    let backup_type: Option<String> = row.try_get("backup_type")?;
+    let consistency: Option<String> = row.try_get("consistency")?;
+    let left_out: Option<String> = row.try_get("left_out")?;
     Ok(Point {
         id: row.try_get("id")?,
         datastore: id("points.datastore_id", row.try_get("datastore_id")?)?,
@@ -199,5 +219,8 @@ fn point(row: &Row) -> Result<Point, Error> {
         protection: protection.transpose()?,
         damage: damage.map(|text| from_json("points.damage", &text)).transpose()?,
         summary: summary.map(|text| from_json("points.summary", &text)).transpose()?,
+        backup_type: backup_type.map(|text| from_word("points.backup_type", text)).transpose()?,
+        consistency: consistency.map(|text| from_json("points.consistency", &text)).transpose()?,
+        left_out: left_out.map_or(Ok(Vec::new()), |text| from_json("points.left_out", &text))?,
     })
 }

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Made {
     /// A snapshot of a VM, for a backup.
     Snapshot(SnapshotMade),
+    /// A VM that was shut down for its snapshot, and is started again.
+    Stopped(StoppedMade),
     /// A VM that is being imported.
     Import(ImportMade),
     /// A VM that takes the place of another.
@@ -43,6 +45,22 @@ pub(crate) struct SnapshotMade {
     /// Tasks of the pool that work on it and that do not bear the job's label.
     #[serde(default)]
     pub(crate) tasks: Vec<String>,
+}
+
+/// A VM that was or will be shut down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StoppedMade {
+    /// The job that does it.
+    pub(crate) job: JobId,
+    /// uuid of the VM.
+    pub(crate) vm_uuid: String,
+    /// Its name-label, for people.
+    pub(crate) vm_name: String,
+    /// The task of the pool that shuts it down, or starts it, as soon as it is known.
+    #[serde(default)]
+    pub(crate) task: Option<String>,
+    /// How long the guest may take.
+    pub(crate) wait_seconds: u32,
 }
 
 /// An import that was or will be started.

@@ -24,6 +24,8 @@ pub struct MoverConfig {
     pub renew_every: Duration,
     /// Where it keeps what it knows of repositories, so that it need not be read again; without it, nothing is kept.
     pub cache_dir: Option<PathBuf>,
+    /// Where the commands lie that may run before and after backups; without it, none may.
+    pub hooks_dir: Option<PathBuf>,
     /// How long a started VM may take to report from inside.
     pub guest_wait: Duration,
 }
@@ -34,6 +36,7 @@ impl Default for MoverConfig {
             parallel_jobs: NonZeroUsize::new(8).expect("8 is not zero"),
             renew_every: Duration::from_secs(1),
             cache_dir: None,
+            hooks_dir: None,
             guest_wait: Duration::from_secs(120),
         }
     }

@@ -5,7 +5,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use xenkeep_api::{ClientId, DatastoreId, JobId, Point, PointDisk, PointKind};
+use xenkeep_api::{
+    BackupType, ClientId, Consistency, DatastoreId, JobId, LeftOutDisk, Point, PointConsistency, PointDisk, PointKind,
+};
 
 /// Name of the file in the point.
 pub(crate) const POINT_FILE: &str = "point.json";
@@ -33,8 +35,17 @@ pub(crate) struct PointFile {
     pub(crate) vm: Named<String>,
     /// When its disks were frozen, by the pool's clock.
     pub(crate) taken_at: Timestamp,
-    /// `crash`.
+    /// In which state the disks are: `crash`, `quiesced`, `offline`.
     pub(crate) consistency: String,
+    /// In which state they were to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) consistency_asked: Option<Consistency>,
+    /// How the VM was to be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) backup_type: Option<BackupType>,
+    /// Disks of the VM that are not in the point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<LeftOutDisk>,
     /// `xva`.
     pub(crate) transport: String,
     /// Sum of the disks' virtual sizes.
@@ -110,6 +121,16 @@ impl PointFile {
             protection: None,
             damage: None,
             summary: None,
+            backup_type: self.backup_type,
+            consistency: self
+                .reached()
+                .map(|reached| PointConsistency { asked: self.consistency_asked.unwrap_or(reached), reached }),
+            left_out: self.left_out.clone(),
         }
+    }
+
+    /// In which state the disks are; none if a newer xenkeep says something that this one does not know.
+    fn reached(&self) -> Option<Consistency> {
+        serde_json::from_value(Value::String(self.consistency.clone())).ok()
     }
 }

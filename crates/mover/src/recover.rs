@@ -62,6 +62,7 @@ async fn undo(cx: &JobContext, session: &Session, entry: &JournalEntry) -> Resul
     })?;
     match made {
         Made::Snapshot(made) => undo::snapshot(cx, session, made, Some(entry.id)).await,
+        Made::Stopped(made) => undo::stopped(cx, session, made, Some(entry.id)).await,
         Made::Import(made) => undo::import(cx, session, made, Some(entry.id)).await,
         Made::Swap(made) => {
             let name = made.vm_name.clone();

@@ -4,7 +4,7 @@
 //! end it bears the job's mark; taking the mark off is the moment from which on it is the administrator's.
 
 use xapi::VmRef;
-use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, Placement, RestorePlaces, RestoredVm, Transport};
+use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, Placement, Problem, RestorePlaces, RestoredVm, Transport};
 
 use crate::{
     context::{JobContext, Stop},
@@ -43,6 +43,7 @@ pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobRe
     cx.step("open");
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
     cx.info(format!("point of VM {} ({}), taken at {}", point.file.vm.name, point.file.vm.id, point.file.taken_at));
+    say_left_out(cx, &point);
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let done = with_pool(cx, spec, &point, &session).await;
     session.close().await;
@@ -61,6 +62,16 @@ pub(crate) async fn plan(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResul
         cx.note(refusal.message.clone());
     }
     Ok(JobResult::RestorePlan { plan: Box::new(plan) })
+}
+
+/// The VM will lack what its backup has left out.
+fn say_left_out(cx: &JobContext, point: &OpenPoint) {
+    for disk in &point.file.left_out {
+        let (position, name, vm) = (&disk.position, &disk.name, &point.file.vm.name);
+        let text = format!("disk {position} ({name}) of VM {vm} is not in the point: its backup left it out");
+        let hint = format!("rule {}; make a new disk, or take it from elsewhere", disk.reason);
+        cx.warn(Problem::new("restore.disk_left_out", text).hint(hint).about(&disk.vdi_uuid));
+    }
 }
 
 async fn with_pool(

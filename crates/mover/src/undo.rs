@@ -12,13 +12,14 @@ use xenkeep_api::Problem;
 
 use crate::{
     context::{JobContext, Stop},
-    journal::{Made, SnapshotMade},
+    journal::{Made, SnapshotMade, StoppedMade},
     session::Session,
 };
 
 mod disks;
 mod import;
 mod snapshot;
+mod stopped;
 mod tasks;
 
 pub(crate) use disks::{destroy as destroy_vdi, is_free};
@@ -36,6 +37,20 @@ pub(crate) async fn snapshot(
     entry: Option<Uuid>,
 ) -> Result<Vec<String>, Stop> {
     let undone = within_limit(session, snapshot::remove(cx, session, made, entry)).await?;
+    if let Some(entry) = entry {
+        cx.journal.clear(entry).await?;
+    }
+    Ok(undone)
+}
+
+/// Starts a VM again that was shut down; says what was done. Clears `entry` when it runs.
+pub(crate) async fn stopped(
+    cx: &JobContext,
+    session: &Session,
+    made: StoppedMade,
+    entry: Option<Uuid>,
+) -> Result<Vec<String>, Stop> {
+    let undone = within_limit(session, stopped::start(cx, session, &made, entry)).await?;
     if let Some(entry) = entry {
         cx.journal.clear(entry).await?;
     }

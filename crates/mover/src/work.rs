@@ -13,7 +13,7 @@ use crate::{
     export::{self, ExportSpec},
     forget, inventory, keys, prune, recover, rescan,
     restore::{self, RestoreSpec},
-    verify,
+    select, verify,
 };
 
 /// Does `job`.
@@ -27,8 +27,10 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
         JobSpec::AttachDatastore { .. } => datastore::attach(&cx, &given(datastore)?).await,
         JobSpec::RescanDatastore { .. } => Box::pin(rescan::rescan(&cx, &given(datastore)?, known_points)).await,
         JobSpec::DatastoreKeys { change, .. } => keys::change(&cx, &given(datastore)?, change, secret).await,
-        JobSpec::Backup { vm, transport, .. } => {
-            let spec = BackupSpec { client: given(client)?, datastore: given(datastore)?, vm, transport };
+        JobSpec::ExpandSelection { source, .. } => select::select(&cx, &given(client)?, &source).await,
+        JobSpec::Backup { vm, transport, backup_type, options, .. } => {
+            let (client, datastore) = (given(client)?, given(datastore)?);
+            let spec = BackupSpec { client, datastore, vm, transport, backup_type, options };
             Box::pin(backup::back_up(&cx, &spec)).await
         }
         JobSpec::BackupMetaData { .. }

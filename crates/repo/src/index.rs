@@ -84,7 +84,7 @@ type Files<'a> = BoxStream<'a, Result<(Id, Vec<PackEntries>)>>;
 type Read = &'static (dyn for<'a> Fn(&'a Index, Vec<Id>) -> Files<'a> + Sync);
 
 /// Index files that are read at once.
-const LOADS_IN_FLIGHT: usize = 4;
+const LOADS_IN_FLIGHT: usize = 3;
 
 /// How often the list is read again because a file of it has vanished before it was read.
 const MAX_LISTINGS: usize = 5;

@@ -18,6 +18,7 @@ mod clock;
 mod content;
 mod datastores;
 mod forget;
+mod groups;
 mod jobs;
 mod leases;
 mod names;
@@ -27,7 +28,9 @@ mod recovery;
 mod requests;
 mod retention;
 mod retries;
+mod starts;
 mod stores;
+mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -43,6 +46,7 @@ use xenkeep_catalog::Catalog;
 pub use self::clock::{Clock, SystemClock};
 use self::content::Contents;
 pub use self::content::{ContentReader, ContentSender};
+pub use self::starts::Prepared;
 use crate::{Error, Limits};
 
 /// How many changes a slow follower of jobs may lag behind before it has to look again.

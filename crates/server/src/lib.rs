@@ -29,7 +29,7 @@ mod server;
 mod tls;
 
 pub use config::{Limits, ServerConfig, Tls};
-pub use engine::{Clock, ContentReader, ContentSender, Engine, SystemClock};
+pub use engine::{Clock, ContentReader, ContentSender, Engine, Prepared, SystemClock};
 pub use error::Error;
 pub use rest::openapi_json;
 pub use server::Server;

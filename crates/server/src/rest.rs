@@ -11,6 +11,7 @@ mod datastores;
 mod events;
 mod exports;
 mod extract;
+mod groups;
 mod jobs;
 mod openapi;
 mod points;
@@ -19,6 +20,7 @@ mod restores;
 mod retention;
 mod service;
 mod stores;
+mod tasks;
 mod upkeep;
 
 use std::sync::Arc;
@@ -98,6 +100,14 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(retention::preview))
         .routes(routes!(retention::apply))
         .routes(routes!(retention::protect, retention::unprotect))
+        .routes(routes!(tasks::list, tasks::create))
+        .routes(routes!(tasks::show, tasks::set, tasks::remove))
+        .routes(routes!(tasks::start))
+        .routes(routes!(tasks::select))
+        .routes(routes!(tasks::run))
+        .routes(routes!(groups::list, groups::create))
+        .routes(routes!(groups::show, groups::set, groups::remove))
+        .routes(routes!(groups::start))
 }
 
 /// Calls that do not.

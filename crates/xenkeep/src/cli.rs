@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cmd::{backups, clients, completion, datastores, exports, jobs, points, restores, server, vms};
+use crate::cmd::{
+    backups, clients, completion, datastores, exports, groups, jobs, points, restores, server, tasks, vms,
+};
 
 const EXAMPLES: &str = "\
 A first backup and restore:
@@ -75,6 +77,10 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Task(tasks::Tasks),
+    #[command(subcommand)]
+    Group(groups::Groups),
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),

@@ -6,12 +6,16 @@ pub(crate) mod completion;
 pub(crate) mod datastores;
 pub(crate) mod exports;
 pub(crate) mod forget;
+pub(crate) mod groups;
 pub(crate) mod jobs;
+pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
 pub(crate) mod restores;
 pub(crate) mod server;
+pub(crate) mod starts;
 pub(crate) mod stores;
+pub(crate) mod tasks;
 pub(crate) mod upkeep;
 pub(crate) mod vms;
 
@@ -47,6 +51,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Client(clients) => clients.run(&context).await,
         Command::Vm(vms) => vms.run(&context).await,
         Command::Datastore(datastores) => datastores.run(&context).await,
+        Command::Task(tasks) => tasks.run(&context).await,
+        Command::Group(groups) => groups.run(&context).await,
         Command::Backup(backup) => backup.run(&context).await,
         Command::Point(points) => points.run(&context).await,
         Command::Restore(restore) => restore.run(&context).await,

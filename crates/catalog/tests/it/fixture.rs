@@ -72,7 +72,14 @@ pub(crate) fn new_job(spec: JobSpec) -> NewJob {
 }
 
 pub(crate) fn backup(client: ClientId, datastore: DatastoreId) -> JobSpec {
-    JobSpec::Backup { client, vm: "web".to_owned(), datastore, transport: None }
+    JobSpec::Backup {
+        client,
+        vm: "web".to_owned(),
+        datastore,
+        transport: None,
+        backup_type: Default::default(),
+        options: Default::default(),
+    }
 }
 
 pub(crate) fn any_backup() -> JobSpec {
@@ -139,6 +146,9 @@ pub(crate) fn point(id: &str, client: &Client, datastore: DatastoreId, job: JobI
         protection: None,
         damage: None,
         summary: None,
+        backup_type: None,
+        consistency: None,
+        left_out: Vec::new(),
     }
 }
 

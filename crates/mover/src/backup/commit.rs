@@ -28,7 +28,7 @@ pub(super) async fn commit(
     read: Read,
 ) -> Result<Point, Stop> {
     cx.step("commit");
-    let file = point_file(cx, session, snapshot, &read).await?;
+    let file = point_file(cx, spec, session, snapshot, &read).await?;
     let json = serde_json::to_vec_pretty(&file).map_err(|error| Problem::internal(&error))?;
     let store = |error: xenkeep_repo::Error| Stop::from(problem::repo(&spec.datastore, &error));
     read.writer.file(OVA_FILE, read.ova_xml).await.map_err(store)?;
@@ -54,7 +54,13 @@ pub(super) async fn commit(
     Ok(file.to_point(id.to_string(), spec.datastore.id))
 }
 
-async fn point_file(cx: &JobContext, session: &Session, snapshot: &Snapshot, read: &Read) -> Result<PointFile, Stop> {
+async fn point_file(
+    cx: &JobContext,
+    spec: &BackupSpec,
+    session: &Session,
+    snapshot: &Snapshot,
+    read: &Read,
+) -> Result<PointFile, Stop> {
     let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     Ok(PointFile {
         format: FORMAT,
@@ -65,7 +71,10 @@ async fn point_file(cx: &JobContext, session: &Session, snapshot: &Snapshot, rea
         pool,
         vm: Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() },
         taken_at: snapshot.record.snapshot_time,
-        consistency: "crash".to_owned(),
+        consistency: snapshot.consistency.reached.word().to_owned(),
+        consistency_asked: Some(snapshot.consistency.asked),
+        backup_type: Some(spec.backup_type),
+        left_out: snapshot.left_out.clone(),
         transport: "xva".to_owned(),
         size_bytes: read.disks.iter().map(|file| file.disk.size_bytes).sum(),
         moved_bytes: cx.progress().moved_bytes,

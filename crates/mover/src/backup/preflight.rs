@@ -4,8 +4,12 @@ use xapi::{
     VmRef,
     record::{PowerState, Sr, Vbd, VbdType, Vdi, Vm},
 };
-use xenkeep_api::Problem;
+use xenkeep_api::{BackupOptions, Consistency, Problem};
 
+use super::{
+    leave_out::{self, LeftOut},
+    power,
+};
 use crate::{
     context::{JobContext, Stop},
     problem::bytes,
@@ -19,8 +23,13 @@ const CHAIN_LIMIT: usize = 29;
 /// Room that a snapshot on a thin SR needs at least, for what the guest writes meanwhile.
 const THIN_RESERVE_BYTES: u64 = 64 << 20;
 
-/// Refuses a VM that can't be snapshotted.
-pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, Vm)) -> Result<(), Stop> {
+/// Refuses a VM that can't be snapshotted, or not as `options` say; tells which of its disks are left out.
+pub(super) async fn check(
+    cx: &JobContext,
+    session: &Session,
+    (vm_ref, vm): &(VmRef, Vm),
+    options: &BackupOptions,
+) -> Result<LeftOut, Stop> {
     cx.step("preflight");
     if vm.is_a_template {
         // xapi: xapi_vm_lifecycle.ml
@@ -44,14 +53,19 @@ pub(super) async fn check(cx: &JobContext, session: &Session, (_, vm): &(VmRef, 
     if vm.power_state == PowerState::Suspended {
         cx.note("the VM is suspended: its disks are backed up, its memory image is not");
     }
-    cx.or_cancelled(disks(session, vm)).await
+    if options.consistency == Consistency::Offline {
+        cx.or_cancelled(power::check(session, vm_ref, vm)).await?;
+    }
+    let left_out = leave_out::find(cx, session, vm, &options.leave_out).await?;
+    cx.or_cancelled(disks(session, vm, &left_out)).await?;
+    Ok(left_out)
 }
 
-async fn disks(session: &Session, vm: &Vm) -> Result<(), Stop> {
+async fn disks(session: &Session, vm: &Vm, left_out: &LeftOut) -> Result<(), Stop> {
     let pool = &session.pool;
     for vbd in &vm.vbds {
         let Some(vbd) = pool.record::<Vbd>(vbd).await.or_gone(session)? else { continue };
-        if vbd.kind != VbdType::Disk || vbd.vdi.is_null() {
+        if vbd.kind != VbdType::Disk || vbd.vdi.is_null() || left_out.vdis.contains(&vbd.vdi) {
             continue;
         }
         let Some(vdi) = pool.record::<Vdi>(&vbd.vdi).await.or_gone(session)? else {

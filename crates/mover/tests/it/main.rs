@@ -7,6 +7,7 @@ mod deaths;
 mod desk;
 mod export;
 mod looping;
+mod options;
 mod plans;
 mod restore;
 mod rig;

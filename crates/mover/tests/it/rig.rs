@@ -41,10 +41,16 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn start(desk: &Arc<Desk>) -> Self {
+        Self::start_with(desk, None)
+    }
+
+    /// One that may run the commands of a directory.
+    pub(crate) fn start_with(desk: &Arc<Desk>, hooks_dir: Option<std::path::PathBuf>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let config = MoverConfig {
             renew_every: Duration::from_millis(10),
             guest_wait: Duration::from_secs(20),
+            hooks_dir,
             ..MoverConfig::default()
         };
         let line = Arc::new(Line::to(desk));
@@ -157,7 +163,18 @@ impl Rig {
     }
 
     pub(crate) fn backup_spec(&self, vm: &str) -> JobSpec {
-        JobSpec::Backup { client: self.client.id, vm: vm.into(), datastore: self.datastore.id, transport: None }
+        self.backup_with(vm, BackupOptions::default())
+    }
+
+    pub(crate) fn backup_with(&self, vm: &str, options: BackupOptions) -> JobSpec {
+        JobSpec::Backup {
+            client: self.client.id,
+            vm: vm.into(),
+            datastore: self.datastore.id,
+            transport: None,
+            backup_type: BackupType::Incremental,
+            options,
+        }
     }
 
     pub(crate) fn restore_spec(&self, point: &Point, placement: Placement) -> JobSpec {

@@ -28,7 +28,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { recent_blobs: 100_000, recent_files: 64, loading_blobs: 200_000, loading_runs: 64, dead_packs: 4096 }
+        Limits { recent_blobs: 100_000, recent_files: 64, loading_blobs: 128_000, loading_runs: 48, dead_packs: 4096 }
     }
 }
 

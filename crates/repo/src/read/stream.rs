@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! maps, read ahead ─► windows: 8 MiB of data each, whatever lies between ─► runs: pieces of packs ─► blocks, in order
-//!    8 at once           6 at once, a task each                24 reads at once, of all windows
+//!    8 at once           6 at once, a task each            24 MiB of reads at once, of all windows
 //! ```
 //!
 //! So there are at least 16 reads on their way whatever the layout: also where there is little data, or where it compresses
-//! well. Memory: 48 MiB of chunks, 24 MiB of sealed runs, and what the consumer holds; with chunks of 4 MiB twice as much.
+//! well. A point that consists of pieces of many others takes more and smaller reads; because bytes are what bounds them, and
+//! not their number, it is not slower on a store that is far away. Memory: 48 MiB of chunks, 24 MiB of sealed runs, and
+//! what the consumer holds; with chunks of 4 MiB twice as much.
 
 use std::collections::HashMap;
 use std::mem;
@@ -43,13 +45,18 @@ const MAX_GAP_BYTES: u32 = 128 << 10;
 const MAX_READ_BYTES: u32 = 1 << 20;
 /// One thread opens all of a read, so it must not be too much when it is unpacked.
 const MAX_RAW_BYTES: u32 = 2 << 20;
-const READS_IN_FLIGHT: usize = 24;
+/// Bytes that are on their way at once, and in how many reads at most.
+const READING_BYTES: u32 = 24 << 20;
+const MAX_READS_IN_FLIGHT: u32 = 96;
+/// Sealed buffers that are kept for the next read.
+const SEALED_BUFFERS: usize = (READING_BYTES / MAX_READ_BYTES) as usize;
 
 /// What all windows share: the disk, the right to read, and memory that is used again and again.
 #[derive(Clone)]
 struct Shared {
     disk: Arc<DiskReader>,
-    reads: Arc<Semaphore>,
+    /// A permit is a byte on its way.
+    reading: Arc<Semaphore>,
     sealed: Buffers,
     chunks: Buffers,
 }
@@ -60,8 +67,8 @@ impl Shared {
         let chunks = 2 * WINDOWS_IN_FLIGHT * data_chunks(&disk) as usize;
         Shared {
             disk,
-            reads: Arc::new(Semaphore::new(READS_IN_FLIGHT)),
-            sealed: Buffers::new(READS_IN_FLIGHT),
+            reading: Arc::new(Semaphore::new(READING_BYTES as usize)),
+            sealed: Buffers::new(SEALED_BUFFERS),
             chunks: Buffers::new(chunks),
         }
     }
@@ -194,7 +201,8 @@ fn runs(mut located: Vec<(Id, Location)>) -> Vec<Run> {
 }
 
 async fn read_run(shared: &Shared, run: Run) -> Result<Vec<(Id, Bytes)>> {
-    let _permit = shared.reads.acquire().await.map_err(|_| Error::BrokenOff("the stream has ended"))?;
+    let bytes = (run.end - run.start).clamp(READING_BYTES / MAX_READS_IN_FLIGHT, READING_BYTES);
+    let _permit = shared.reading.acquire_many(bytes).await.map_err(|_| Error::BrokenOff("the stream has ended"))?;
     let chunks = run.chunks.clone();
     match open_run(shared, run).await {
         Err(Error::Damaged { .. }) => {}

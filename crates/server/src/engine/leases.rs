@@ -68,7 +68,10 @@ impl Engine {
     /// left to a recover job.
     pub async fn finish(&self, job: JobId, fence: i64, report: &JobReport) -> Result<(), Error> {
         let (now, limits) = (self.0.clock.now(), &self.0.limits);
-        self.0.catalog.finish(job, fence, report, now, &|ended| what_follows(ended, now, limits)).await?;
+        self.0
+            .catalog
+            .finish(job, fence, report, now, &|ended| what_follows(ended, now, limits, &self.0.time_zone))
+            .await?;
         tracing::info!(%job, state = ?report.state, "job ended");
         self.changed(job);
         Ok(())

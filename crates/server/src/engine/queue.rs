@@ -38,6 +38,7 @@ impl Class {
             JobKind::CheckClient
             | JobKind::BrowseClient
             | JobKind::PlanRestore
+            | JobKind::ExpandSelection
             | JobKind::CreateDatastore
             | JobKind::AttachDatastore
             | JobKind::DatastoreKeys

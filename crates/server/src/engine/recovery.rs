@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use xenkeep_api::{JobKind, JobSpec, JobState};
 use xenkeep_catalog::{Ended, NewJob};
 
 use super::Engine;
 use super::retries::{another_try, next_try};
+use super::starts::next_of_task;
 use crate::{Error, Limits};
 
 /// Recoveries of one job in a row; then the administrator must look (or the next start of the server tries again).
@@ -26,7 +28,9 @@ impl Engine {
     pub(super) async fn recover_at_start(&self, mover: &str) -> Result<(), Error> {
         let (now, catalog, limits) = (self.0.clock.now(), &self.0.catalog, &self.0.limits);
         catalog.discard_unready().await?;
-        for job in catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits)).await? {
+        for job in
+            catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?
+        {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
         for root in catalog.unrecovered_jobs().await? {
@@ -39,7 +43,8 @@ impl Engine {
     /// Interrupts the jobs whose movers have been silent for too long.
     pub(super) async fn interrupt_silent(&self) -> Result<(), Error> {
         let (now, limits) = (self.0.clock.now(), &self.0.limits);
-        let silent = self.0.catalog.interrupt_expired(now, &|ended| what_follows(ended, now, limits)).await?;
+        let silent =
+            self.0.catalog.interrupt_expired(now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?;
         for job in silent {
             tracing::warn!(%job, "interrupted: its mover has been silent for too long");
             self.changed(job);
@@ -57,9 +62,10 @@ impl Engine {
     }
 }
 
-/// The jobs that follow an ended one: its recovery, another try of it.
-pub(super) fn what_follows(ended: &Ended, now: Timestamp, limits: &Limits) -> Vec<NewJob> {
-    next_recovery(ended, now, limits).into_iter().chain(next_try(ended, now)).collect()
+/// The jobs that follow an ended one: its recovery, another try of it, what its task does next.
+pub(super) fn what_follows(ended: &Ended, now: Timestamp, limits: &Limits, zone: &TimeZone) -> Vec<NewJob> {
+    let after_failure = next_recovery(ended, now, limits).into_iter().chain(next_try(ended, now));
+    after_failure.chain(next_of_task(ended, zone, now)).collect()
 }
 
 /// The recovery that an ended job needs, if it needs one.
@@ -94,7 +100,7 @@ pub(super) fn next_recovery(ended: &Ended, now: Timestamp, limits: &Limits) -> O
 /// Half of it done is known to nobody but the datastore, and doing it again does the rest: it is simply queued again. A
 /// prune and a verification need not be: what they have done is in order, and the next one goes on.
 pub(super) fn goes_on(kind: JobKind) -> bool {
-    matches!(kind, JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints)
+    matches!(kind, JobKind::ForgetPoints | JobKind::ProtectPoint | JobKind::CopyPoints | JobKind::ExpandSelection)
 }
 
 /// Doubles with each attempt.

@@ -21,6 +21,8 @@ impl Engine {
             vm: request.vm.clone(),
             datastore: datastore.id,
             transport: request.transport,
+            backup_type: request.backup_type,
+            options: request.options,
         };
         self.queue(NewJob::new(spec, &request.vm)).await
     }

@@ -21,6 +21,7 @@ use utoipa::{Modify, OpenApi};
         (name = "datastores", description = "Where backups lie"),
         (name = "jobs", description = "Runs of one thing"),
         (name = "points", description = "What can be restored"),
+        (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),
         (name = "service", description = "The server itself"),
     )
 )]

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
     CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Placement, Point,
     PointDisk, PointKind, PointProtection, PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress,
-    PruneSummary, RescanSummary, RestorePlan, RestoredVm, VerifySummary,
+    PruneSummary, RescanSummary, RestorePlan, RestoredVm, Selected, SelectedHost, SelectedVm, Source, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -76,6 +76,7 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
         JobSpec::DatastoreKeys { .. } => JobResult::Keys { keys: Vec::new() },
         JobSpec::Backup { vm, .. } => JobResult::Point { point: point(job, vm) },
+        JobSpec::ExpandSelection { source, .. } => JobResult::Selected { selected: selected(source) },
         JobSpec::BackupMetaData { .. } => {
             JobResult::Point { point: Point { kind: PointKind::MetaData, disks: Vec::new(), ..point(job, "lab pool") } }
         }
@@ -134,6 +135,25 @@ fn plan(point: &str, placement: &Placement) -> RestorePlan {
     }
 }
 
+/// A pool with the VMs `web`, `db` and twice `twin`, and one host.
+pub(crate) fn selected(source: &Source) -> Selected {
+    let vm = |name: &str, number: u32| SelectedVm {
+        uuid: format!("0f1e2d3c-0000-4000-8000-{number:012x}"),
+        name: name.to_owned(),
+        power_state: PowerState::Running,
+        tags: Vec::new(),
+    };
+    let all = [vm("db", 11), vm("twin", 12), vm("twin", 13), vm("web", 10)];
+    let meant = |found: &SelectedVm| match source {
+        Source::Vm { vm, .. } => *vm == found.name || *vm == found.uuid,
+        Source::Selection(_) => found.name != "twin",
+        _ => false,
+    };
+    let host = SelectedHost { uuid: "host-uuid".to_owned(), name: "host1".to_owned() };
+    let hosts = if matches!(source, Source::HostBackup { .. }) { vec![host] } else { Vec::new() };
+    Selected { vms: all.into_iter().filter(meant).collect(), hosts }
+}
+
 /// The point of a backup; its id says which job made it.
 pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
     let client = job.client.as_ref().unwrap();
@@ -154,6 +174,9 @@ pub(crate) fn point(job: &LeasedJob, vm: &str) -> Point {
         protection: None,
         damage: None,
         summary: None,
+        backup_type: None,
+        consistency: None,
+        left_out: Vec::new(),
     }
 }
 

@@ -57,6 +57,15 @@ impl Pool {
         self.start("VM.snapshot", params).await
     }
 
+    /// Begins a snapshot for which the guest writes out what it holds (VSS); the result is its [`VmRef`]. Releases since 8.1
+    /// have it no more ([`Error::is_unsupported`]).
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn vm_snapshot_with_quiesce(&self, vm: &VmRef, name: &str) -> Result<TaskRef> {
+        self.start("VM.snapshot_with_quiesce", params![vm, name]).await
+    }
+
     /// Begins a fast clone; the result is its [`VmRef`].
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! `xenkeep backup`: back up one VM.
 
 use clap::Args;
-use xenkeep_api::{BackupRequest, Job, JobResult, Point};
+use xenkeep_api::{BackupRequest, BackupType, Job, JobResult, Point};
 
-use super::{Context, clients::TransportArg, jobs};
+use super::{Context, jobs, options::OptionFlags};
 use crate::{
     Exit,
     follow::OnInterrupt,
@@ -29,9 +29,11 @@ pub(crate) struct Backup {
     /// Name or id of the datastore.
     #[arg(long, value_name = "NAME")]
     datastore: String,
-    /// How the data travels this time, if not as the client says.
-    #[arg(long, value_name = "TRANSPORT")]
-    transport: Option<TransportArg>,
+    /// How it is read: copy, full or incremental (also FULL, DIFF, INC, COPY).
+    #[arg(long = "type", value_name = "TYPE")]
+    backup_type: Option<BackupType>,
+    #[command(flatten)]
+    options: OptionFlags,
     /// Queue it and don't wait.
     #[arg(long)]
     detach: bool,
@@ -44,7 +46,9 @@ impl Backup {
             client: self.client,
             vm: self.vm,
             datastore: self.datastore,
-            transport: self.transport.map(Into::into),
+            transport: None,
+            backup_type: self.backup_type.unwrap_or_default(),
+            options: self.options.apply(Default::default())?,
         };
         let job = api.back_up(&request).await?;
         if self.detach {
@@ -70,9 +74,18 @@ pub(super) fn summary(job: &Job) -> Option<String> {
         ("  read", units::size(progress.moved_bytes)),
         ("  new", units::size(point.new_bytes)),
         ("  stored", format!("{}{ratio}", units::size(point.stored_bytes))),
+        ("  left out", left_out(point)),
         ("  point", point.id.clone()),
     ]);
     Some(text)
+}
+
+/// `disk 1 (swap [NOBAK]): [NOBAK]`.
+pub(super) fn left_out(point: &Point) -> String {
+    let disks = point.left_out.iter();
+    let texts =
+        disks.map(|disk| format!("disk {} ({}): {}", disk.position, one_line(&disk.name), one_line(&disk.reason)));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 fn count(point: &Point) -> String {

@@ -70,7 +70,7 @@ pub(crate) struct Forget {
 /// A policy, as arguments.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to keep of each VM")]
-struct Keep {
+pub(super) struct Keep {
     /// The newest N points.
     #[arg(long, value_name = "N")]
     keep_last: Option<u32>,

@@ -106,6 +106,7 @@ enum KindArg {
     RescanDatastore,
     DatastoreKeys,
     Backup,
+    ExpandSelection,
     Restore,
     PlanRestore,
     Export,
@@ -127,6 +128,7 @@ impl From<KindArg> for JobKind {
             KindArg::RescanDatastore => Self::RescanDatastore,
             KindArg::DatastoreKeys => Self::DatastoreKeys,
             KindArg::Backup => Self::Backup,
+            KindArg::ExpandSelection => Self::ExpandSelection,
             KindArg::Restore => Self::Restore,
             KindArg::PlanRestore => Self::PlanRestore,
             KindArg::Export => Self::Export,
@@ -372,6 +374,7 @@ fn result(result: &JobResult) -> String {
         JobResult::RestorePlan { plan } => {
             format!("a plan with {} warnings, {} refusals", plan.warnings.len(), plan.refusals.len())
         }
+        JobResult::Selected { selected } => format!("{} VMs", selected.vms.len()),
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
         JobResult::Rescanned { rescan } => {
             format!("{} points found, {} added, {} gone", rescan.found, rescan.added.len(), rescan.gone.len())

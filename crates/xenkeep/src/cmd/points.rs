@@ -3,9 +3,14 @@
 use std::collections::HashMap;
 
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, DatastoreId, Point, PointDamage, PointFilter, ProtectRequest};
+use xenkeep_api::{Datastore, DatastoreId, Point, PointConsistency, PointDamage, PointFilter, ProtectRequest};
 
-use super::{Context, backups::short, forget::Forget, upkeep::lost};
+use super::{
+    Context,
+    backups::{left_out, short},
+    forget::Forget,
+    upkeep::lost,
+};
 use crate::{
     Exit,
     output::{Column, details, one_line, table},
@@ -162,6 +167,9 @@ fn shown(point: &Point, names: &Names) -> String {
         ("size", units::size(point.size_bytes)),
         ("new", units::size(point.new_bytes)),
         ("stored", units::size(point.stored_bytes)),
+        ("type", point.backup_type.map(|kind| kind.to_string()).unwrap_or_default()),
+        ("consistency", point.consistency.map(consistency).unwrap_or_default()),
+        ("left out", left_out(point)),
         ("job", point.job.to_string()),
         ("protected", point.protection.as_ref().map(|protection| protection.reason.clone()).unwrap_or_default()),
         ("damaged", point.damage.as_ref().map(damaged).unwrap_or_default()),
@@ -183,6 +191,11 @@ fn shown(point: &Point, names: &Names) -> String {
         ]
     });
     format!("{head}\n{}", table(columns, rows))
+}
+
+/// `offline`, or `crash (quiesced-preferred was asked for)`.
+fn consistency(of: PointConsistency) -> String {
+    if of.asked == of.reached { of.reached.to_string() } else { format!("{} ({} was asked for)", of.reached, of.asked) }
 }
 
 #[cfg(test)]

@@ -98,6 +98,9 @@ pub(crate) fn point() -> Point {
         protection: None,
         damage: None,
         summary: None,
+        backup_type: None,
+        consistency: None,
+        left_out: Vec::new(),
     }
 }
 
@@ -107,7 +110,14 @@ pub(crate) fn job() -> Job {
         |position: &str, total_bytes, done_bytes| DiskProgress { position: position.into(), total_bytes, done_bytes };
     Job {
         id: JobId(id(3)),
-        spec: JobSpec::Backup { client: client().id, vm: "web1".into(), datastore: datastore().id, transport: None },
+        spec: JobSpec::Backup {
+            client: client().id,
+            vm: "web1".into(),
+            datastore: datastore().id,
+            transport: None,
+            backup_type: Default::default(),
+            options: Default::default(),
+        },
         subject: "web1".into(),
         state: JobState::Running,
         cancel_requested: false,

@@ -38,6 +38,10 @@ pub(crate) struct Server {
     #[arg(long, value_name = "FILTER", default_value = "info", env = "XENKEEP_LOG", hide_env_values = true)]
     log: String,
 
+    /// Directory with the commands that tasks may run before and after backups; without it, they may run none.
+    #[arg(long, value_name = "DIR", env = "XENKEEP_HOOKS_DIR", hide_env_values = true)]
+    hooks_dir: Option<PathBuf>,
+
     /// Form of the log on stderr.
     #[arg(long, value_name = "FORM", default_value = "text")]
     log_format: LogFormat,
@@ -69,7 +73,11 @@ impl Server {
         let stop = CancellationToken::new();
         let leases =
             EngineLeases { engine: server.engine().clone(), mover: server.mover().to_owned(), stop: stop.clone() };
-        let config = MoverConfig { cache_dir: Some(server.data_dir().join("cache")), ..MoverConfig::default() };
+        let config = MoverConfig {
+            cache_dir: Some(server.data_dir().join("cache")),
+            hooks_dir: self.hooks_dir.clone(),
+            ..MoverConfig::default()
+        };
         let mover = Mover::new(Arc::new(leases), config);
         let mut moving = tokio::spawn({
             let stop = stop.clone();

@@ -123,6 +123,8 @@ fn the_key_of_a_vm_survives_being_stored() {
         vm: vm.to_owned(),
         datastore: DatastoreId::random(),
         transport: None,
+        backup_type: Default::default(),
+        options: Default::default(),
     };
     for vm in ["web", "a:b", "uuid:x", "new:x", ""] {
         let key = VmKey::of(&spec(vm), None).unwrap();

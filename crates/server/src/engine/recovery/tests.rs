@@ -26,12 +26,26 @@ pub(in crate::engine) fn ended(spec: JobSpec, state: JobState, open_journal: boo
         retry_of: None,
         time_limit_seconds: None,
     };
-    Ended { job, vm_key: Some("name:web".to_owned()), attempt: 0, retry: RetryPolicy::default(), open_journal }
+    Ended {
+        job,
+        vm_key: Some("name:web".to_owned()),
+        attempt: 0,
+        retry: RetryPolicy::default(),
+        open_journal,
+        kept: Vec::new(),
+    }
 }
 
 fn backup() -> JobSpec {
     let (client, datastore) = (ClientId::random(), DatastoreId::random());
-    JobSpec::Backup { client, vm: "web".to_owned(), datastore, transport: None }
+    JobSpec::Backup {
+        client,
+        vm: "web".to_owned(),
+        datastore,
+        transport: None,
+        backup_type: Default::default(),
+        options: Default::default(),
+    }
 }
 
 fn recover() -> JobSpec {

@@ -5,7 +5,14 @@ use crate::engine::recovery::tests::ended;
 
 fn backup() -> JobSpec {
     let (client, datastore) = (ClientId::random(), DatastoreId::random());
-    JobSpec::Backup { client, vm: "web".to_owned(), datastore, transport: None }
+    JobSpec::Backup {
+        client,
+        vm: "web".to_owned(),
+        datastore,
+        transport: None,
+        backup_type: Default::default(),
+        options: Default::default(),
+    }
 }
 
 fn now() -> Timestamp {
