@@ -6,10 +6,12 @@
 pub mod images;
 mod lab;
 mod pool;
+mod postgres;
 mod process;
 mod product;
 
 pub use lab::Lab;
 pub use pool::{DeletedDisk, Pool, PoolOptions, PoolVm};
+pub use postgres::{Durability, Postgres};
 pub use process::binary;
 pub use product::{Outcome, Product};

@@ -5,6 +5,7 @@
 //!
 //! It uses the `rustls` crypto provider that the process has installed; if there is none yet, it installs aws-lc-rs.
 
+mod drives;
 mod error;
 mod events;
 mod stores;

@@ -85,6 +85,10 @@ pub struct Job {
     /// Why it waits, while it does.
     #[serde(default)]
     pub waiting: Option<Problem>,
+    /// It starts no sooner than this.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
     /// How many tries came before it.
     #[serde(default)]
     pub attempt: u32,

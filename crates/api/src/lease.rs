@@ -106,3 +106,12 @@ pub enum Directive {
     /// The lease is lost: stop without touching anything more.
     Abandon,
 }
+
+/// Where a job is about to work.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Places {
+    /// uuid of the host that the VM runs on.
+    pub host: Option<String>,
+    /// uuids of the SRs that its disks lie in.
+    pub srs: Vec<String>,
+}

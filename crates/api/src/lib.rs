@@ -54,7 +54,7 @@ pub use inventory::{
     PowerState, TransferNetwork,
 };
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,

@@ -5,30 +5,12 @@
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{ClientId, DatastoreId, JobId, JobKind, JobSpec, JobState, LogLine, Progress};
+use xenkeep_api::{JobId, JobSpec, LogLine, Places, Problem, Progress};
 
-use crate::db::{Connection, Row};
-use crate::words::{from_json, from_word, id, json, millis, time, word};
+use crate::db::Connection;
+use crate::queue::{self, Lanes, QueueEntry, Rules, Standing};
+use crate::words::{from_json, id, json, millis};
 use crate::{Catalog, Error, log};
-
-/// A queued or running job, as far as it matters for choosing the next one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueEntry {
-    /// The job.
-    pub id: JobId,
-    /// Its kind.
-    pub kind: JobKind,
-    /// Its pool.
-    pub client: Option<ClientId>,
-    /// Its datastore.
-    pub datastore: Option<DatastoreId>,
-    /// The datastore that it writes copies to.
-    pub target: Option<DatastoreId>,
-    /// The VM that it must have for itself.
-    pub vm_key: Option<String>,
-    /// It starts no sooner than this.
-    pub not_before: Timestamp,
-}
 
 /// A job that has just been claimed.
 #[derive(Debug, Clone)]
@@ -44,42 +26,42 @@ pub struct Claimed {
 }
 
 impl Catalog {
-    /// Claims a job for a mover until `until`. `choose` is shown the waiting jobs (in order of arrival) and the running ones, and
-    /// names one of the waiting; nothing changes between what it sees and what is written.
+    /// Claims a job until `until` for each of `movers` (one may be named several times), as far as `rules` let one run.
+    /// Nothing of what they see changes before what they have chosen is written: however many ask, on however many
+    /// servers, no job is claimed twice and no limit is passed.
     pub async fn claim(
         &self,
-        mover: &str,
+        movers: &[&str],
         now: Timestamp,
         until: Timestamp,
-        choose: impl FnOnce(&[QueueEntry], &[QueueEntry]) -> Option<JobId> + Send,
-    ) -> Result<Option<Claimed>, Error> {
+        rules: &dyn Rules,
+    ) -> Result<Vec<Option<Claimed>>, Error> {
+        let mut claims = Vec::with_capacity(movers.len());
+        claims.resize_with(movers.len(), || None);
         if !self.has_waiting().await? {
-            return Ok(None);
+            return Ok(claims);
         }
         let mut tx = self.write().await?;
-        let waiting = entries(&mut tx, JobState::Queued).await?;
-        let running = entries(&mut tx, JobState::Running).await?;
-        let Some(chosen) = choose(&waiting, &running) else { return Ok(None) };
-        let row = sqlx::query(
-            "UPDATE jobs SET state = 'running', fence = fence + 1, started_ms = $2, lease_until_ms = $3, mover = $4 \
-             WHERE id = $1 AND state = 'queued' RETURNING fence, spec, root_id",
-        )
-        .bind(chosen.to_string())
-        .bind(millis(now))
-        .bind(millis(until))
-        .bind(mover)
-        .fetch_optional(&mut *tx)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let root: Option<String> = row.try_get("root_id")?;
-        let claimed = Claimed {
-            id: chosen,
-            fence: row.try_get("fence")?,
-            spec: from_json("jobs.spec", row.try_get("spec")?)?,
-            root: root.map(|root| id("jobs.root_id", &root)).transpose()?.unwrap_or(chosen),
-        };
-        tx.commit().await?;
-        Ok(Some(claimed))
+        let mut standing = queue::standing(&mut tx).await?;
+        let mut lanes = Lanes::read(&mut tx, now).await?;
+        let mut any = false;
+        for (mover, claim) in movers.iter().zip(&mut claims) {
+            while claim.is_none() {
+                let Some(mut job) = lanes.take(&mut tx, &standing, mover, rules).await? else { break };
+                *claim = claim_one(&mut tx, job.id, mover, now, until).await?;
+                job.mover = Some((*mover).to_owned());
+                standing.recoveries.retain(|recovery| recovery.id != job.id);
+                standing.running.push(job);
+                any = true;
+            }
+        }
+        // Where nothing was claimed there is nothing to make durable.
+        if any {
+            tx.commit().await?
+        } else {
+            tx.rollback().await?
+        }
+        Ok(claims)
     }
 
     /// Pushes the expiry of a claim on, with the numbers and log lines since the last time. Says whether cancelling
@@ -92,10 +74,10 @@ impl Catalog {
         progress: &Progress,
         lines: &[LogLine],
     ) -> Result<bool, Error> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_row().await?;
         let row = sqlx::query(
             "UPDATE jobs SET lease_until_ms = $3, progress = $4 WHERE id = $1 AND fence = $2 AND state = 'running' \
-             RETURNING cancel_requested",
+             RETURNING cancel_requested + overdue",
         )
         .bind(job.to_string())
         .bind(fence)
@@ -104,7 +86,7 @@ impl Catalog {
         .fetch_optional(&mut *tx)
         .await?
         .ok_or(Error::LeaseLost(job))?;
-        let cancel_requested = row.try_get::<i64, _>(0)? == 1;
+        let cancel_requested = row.try_get::<i64, _>(0)? > 0;
         log::append(&mut tx, job, lines).await?;
         tx.commit().await?;
         Ok(cancel_requested)
@@ -114,7 +96,8 @@ impl Catalog {
     pub async fn release(&self, job: JobId, fence: i64) -> Result<(), Error> {
         let mut tx = self.write().await?;
         sqlx::query(
-            "UPDATE jobs SET state = 'queued', started_ms = NULL, lease_until_ms = NULL, mover = NULL \
+            "UPDATE jobs SET state = 'queued', started_ms = NULL, lease_until_ms = NULL, mover = NULL, host = NULL, \
+             srs = NULL, waiting = NULL \
              WHERE id = $1 AND fence = $2 AND state = 'running'",
         )
         .bind(job.to_string())
@@ -126,8 +109,56 @@ impl Catalog {
 
     /// Whether the claim on a job still holds.
     pub async fn holds(&self, job: JobId, fence: i64) -> Result<(), Error> {
-        let mut connection = self.readers().acquire().await?;
-        held(&mut connection, job, fence).await.map(|_| ())
+        let row = sqlx::query("SELECT 1 FROM jobs WHERE id = $1 AND fence = $2 AND state = 'running'")
+            .bind(job.to_string())
+            .bind(fence)
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(drop).ok_or(Error::LeaseLost(job))
+    }
+
+    /// Notes where a running job is about to work, unless `decide` names what it must wait for first; then that is
+    /// noted, and told.
+    pub async fn occupy(
+        &self,
+        job: JobId,
+        fence: i64,
+        places: &Places,
+        decide: impl FnOnce(&Standing, &QueueEntry) -> Option<Problem> + Send,
+    ) -> Result<Option<Problem>, Error> {
+        let mut tx = self.write().await?;
+        held(&mut tx, job, fence).await?;
+        let standing = queue::standing(&mut tx).await?;
+        let me = standing.running.iter().find(|running| running.id == job).ok_or(Error::LeaseLost(job))?;
+        let wait = decide(&standing, me);
+        let (host, srs) = match wait {
+            None => (places.host.as_deref(), Some(json(&places.srs))),
+            Some(_) => (None, None),
+        };
+        sqlx::query("UPDATE jobs SET host = $2, srs = $3, waiting = $4 WHERE id = $1")
+            .bind(job.to_string())
+            .bind(host)
+            .bind(srs)
+            .bind(wait.as_ref().map(json))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(wait)
+    }
+
+    /// Asks for the end of the running jobs that have taken longer than they may; tells which.
+    pub async fn stop_overdue(&self, now: Timestamp) -> Result<Vec<JobId>, Error> {
+        const FIND: &str =
+            "SELECT id FROM jobs WHERE state = 'running' AND overdue = 0 AND started_ms + time_limit_ms < $1";
+        const STOP: &str = "UPDATE jobs SET overdue = 1 \
+             WHERE state = 'running' AND overdue = 0 AND started_ms + time_limit_ms < $1 RETURNING id";
+        if sqlx::query(FIND).bind(millis(now)).fetch_optional(self.readers()).await?.is_none() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let rows = sqlx::query(STOP).bind(millis(now)).fetch_all(&mut *tx).await?;
+        tx.commit().await?;
+        rows.iter().map(|row| id("jobs.id", row.try_get(0)?)).collect()
     }
 
     async fn has_waiting(&self) -> Result<bool, Error> {
@@ -137,36 +168,45 @@ impl Catalog {
     }
 }
 
-/// Proves that the claim on a job holds; tells the job whose journal it works on.
+/// Proves that the claim on a job holds, and locks its row: nobody ends it before this transaction does. Tells the job
+/// whose journal it works on.
 pub(crate) async fn held(tx: &mut Connection, job: JobId, fence: i64) -> Result<JobId, Error> {
-    let row = sqlx::query("SELECT root_id FROM jobs WHERE id = $1 AND fence = $2 AND state = 'running'")
-        .bind(job.to_string())
-        .bind(fence)
-        .fetch_optional(tx)
-        .await?
-        .ok_or(Error::LeaseLost(job))?;
+    // Changes nothing: SQLite knows no other way to say both in one text, and a write follows in any case.
+    let row = sqlx::query(
+        "UPDATE jobs SET fence = fence WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING root_id",
+    )
+    .bind(job.to_string())
+    .bind(fence)
+    .fetch_optional(tx)
+    .await?
+    .ok_or(Error::LeaseLost(job))?;
     let root: Option<String> = row.try_get(0)?;
     root.map_or(Ok(job), |root| id("jobs.root_id", &root))
 }
 
-async fn entries(tx: &mut Connection, state: JobState) -> Result<Vec<QueueEntry>, Error> {
-    let query = "SELECT id, kind, client_id, datastore_id, target_id, vm_key, not_before_ms FROM jobs WHERE state = $1 \
-         ORDER BY number";
-    sqlx::query(query).bind(word(&state)).fetch_all(tx).await?.iter().map(entry).collect()
-}
-
-fn entry(row: &Row) -> Result<QueueEntry, Error> {
-    let client: Option<String> = row.try_get("client_id")?;
-    let datastore = |column: &str| -> Result<Option<DatastoreId>, Error> {
-        row.try_get::<Option<String>, _>(column)?.map(|text| id(column, &text)).transpose()
-    };
-    Ok(QueueEntry {
-        id: id("jobs.id", row.try_get("id")?)?,
-        kind: from_word("jobs.kind", row.try_get("kind")?)?,
-        client: client.map(|text| id("jobs.client_id", &text)).transpose()?,
-        datastore: datastore("datastore_id")?,
-        target: datastore("target_id")?,
-        vm_key: row.try_get("vm_key")?,
-        not_before: time("jobs.not_before_ms", row.try_get("not_before_ms")?)?,
-    })
+async fn claim_one(
+    tx: &mut Connection,
+    job: JobId,
+    mover: &str,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<Option<Claimed>, Error> {
+    let row = sqlx::query(
+        "UPDATE jobs SET state = 'running', fence = fence + 1, started_ms = $2, lease_until_ms = $3, mover = $4 \
+         WHERE id = $1 AND state = 'queued' RETURNING fence, spec, root_id",
+    )
+    .bind(job.to_string())
+    .bind(millis(now))
+    .bind(millis(until))
+    .bind(mover)
+    .fetch_optional(tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let root: Option<String> = row.try_get("root_id")?;
+    Ok(Some(Claimed {
+        id: job,
+        fence: row.try_get("fence")?,
+        spec: from_json("jobs.spec", row.try_get("spec")?)?,
+        root: root.map(|root| id("jobs.root_id", &root)).transpose()?.unwrap_or(job),
+    }))
 }

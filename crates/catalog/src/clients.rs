@@ -4,7 +4,8 @@ use sqlx::Row as _;
 use xenkeep_api::{Client, ClientAccess, ClientId, ClientLimits, MemberAccess, PoolSummary, Problem, Secret};
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_word, id, json, millis, optional_number, time, word};
+use crate::queue::client_limits;
+use crate::words::{from_json, from_word, id, json, millis, time, word};
 use crate::{Catalog, Error, jobs, names, tasks};
 
 /// `ready` of a client that is being added.
@@ -226,11 +227,7 @@ fn client(row: &Row) -> Result<Client, Error> {
         transport: from_word("clients.transport", row.try_get("transport")?)?,
         certificate_sha256: row.try_get("certificate_sha256")?,
         pool: pool.map(|text| from_json("clients.pool", &text)).transpose()?,
-        limits: ClientLimits {
-            jobs: optional_number("clients.max_jobs", row.try_get("max_jobs")?)?,
-            jobs_per_host: optional_number("clients.max_host_jobs", row.try_get("max_host_jobs")?)?,
-            jobs_per_sr: optional_number("clients.max_sr_jobs", row.try_get("max_sr_jobs")?)?,
-        },
+        limits: client_limits(row)?,
         created_at: time("clients.created_ms", row.try_get("created_ms")?)?,
     })
 }

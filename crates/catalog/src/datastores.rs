@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use xenkeep_api::{
@@ -145,11 +145,18 @@ impl Catalog {
         Ok(tx.commit().await?)
     }
 
-    /// Removes clients and datastores that a server was adding when it died.
-    pub async fn discard_unready(&self) -> Result<(), Error> {
+    /// Removes clients and datastores that a server was adding when it died. Where other servers live, what they may
+    /// just be adding is left alone.
+    pub async fn discard_unready(&self, now: Timestamp) -> Result<(), Error> {
+        const ADDED_AT_LAST: SignedDuration = SignedDuration::from_mins(10);
+        let before = if self.is_shared() { millis(now - ADDED_AT_LAST) } else { i64::MAX };
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM clients WHERE ready <> 1").execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM datastores WHERE repository_id IS NULL").execute(&mut *tx).await?;
+        for delete in [
+            "DELETE FROM clients WHERE ready <> 1 AND created_ms < $1",
+            "DELETE FROM datastores WHERE repository_id IS NULL AND created_ms < $1",
+        ] {
+            sqlx::query(delete).bind(before).execute(&mut *tx).await?;
+        }
         Ok(tx.commit().await?)
     }
 

@@ -72,6 +72,9 @@ pub enum Error {
     /// The tables can't be brought up to date.
     #[error("cannot bring the database up to date")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The address of the database is none of a PostgreSQL server. It may hold a password: it is not repeated.
+    #[error("the address of the database is not of the form postgres://user:password@host/database")]
+    DatabaseUrl,
     /// The database itself failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -81,7 +84,14 @@ impl Error {
     /// The same call may succeed later, unchanged.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)))
+        match self {
+            Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
+            // PostgreSQL: connections, resources, an operator, a lock that was not had in time.
+            Self::Database(sqlx::Error::Database(error)) => error
+                .code()
+                .is_some_and(|code| ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class))),
+            _ => false,
+        }
     }
 
     /// In a form that a program and a person can act on.
@@ -111,6 +121,8 @@ impl Error {
             Self::File { path, .. } => {
                 Problem { code: "catalog.file".to_owned(), ..Problem::internal(self) }.about(path.display().to_string())
             }
+            Self::DatabaseUrl => Problem::new("catalog.database_url", self.to_string())
+                .hint("look at what --database-url-file or XENKEEP_DATABASE_URL says"),
             Self::Damaged { .. } | Self::Migration(_) | Self::Database(_) => {
                 Problem { code: "catalog.failed".to_owned(), ..Problem::internal(self) }
             }

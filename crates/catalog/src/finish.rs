@@ -7,11 +7,15 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use sqlx::Row as _;
-use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point, RetentionPolicy, RetryPolicy};
+use xenkeep_api::{Job, JobId, JobReport, JobResult, JobSpec, JobState, Point, Problem, RetentionPolicy, RetryPolicy};
 
 use crate::db::{Connection, Row, Write};
 use crate::words::{from_number, from_word, json, millis, word};
 use crate::{Catalog, Error, NewJob, clients, datastores, jobs, points, tasks};
+
+/// How long after its time limit a job may clean up behind itself. Then it is interrupted: a mover that renews a lease
+/// and does nothing else would have it run for ever.
+const PATIENCE_MS: i64 = 15 * 60 * 1000;
 
 /// A job that has just ended, for the decision what follows: a recovery, another try, whatever comes after it.
 #[derive(Debug, Clone)]
@@ -57,7 +61,7 @@ impl Catalog {
         follow_ups: FollowUps<'_>,
     ) -> Result<(), Error> {
         let mut tx = self.write().await?;
-        let row = sqlx::query("SELECT state, fence FROM jobs WHERE id = $1")
+        let row = sqlx::query("SELECT state, fence, overdue, cancel_requested, time_limit_ms FROM jobs WHERE id = $1")
             .bind(job.to_string())
             .fetch_optional(&mut *tx)
             .await?
@@ -66,6 +70,7 @@ impl Catalog {
         if row.try_get::<i64, _>("fence")? != fence {
             return Err(Error::LeaseLost(job));
         }
+        let report = &over_time(job, report, &row)?;
         if state.is_final() && state == report.state {
             return Ok(());
         }
@@ -104,20 +109,23 @@ impl Catalog {
         now: Timestamp,
         follow_ups: FollowUps<'_>,
     ) -> Result<Vec<JobId>, Error> {
-        const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' AND ($1 IS NULL OR lease_until_ms < $1) \
-             AND ($2 IS NULL OR mover IS NULL OR mover = $2) ORDER BY number";
+        const SELECT: &str = "SELECT id FROM jobs WHERE state = 'running' \
+             AND ($2 IS NULL OR mover IS NULL OR mover = $2) AND ($1 IS NULL OR lease_until_ms < $1 \
+             OR (overdue = 1 AND started_ms + time_limit_ms + $3 < $1)) ORDER BY number";
         let limit = expired_at.map(millis);
-        if sqlx::query(SELECT).bind(limit).bind(mover).fetch_optional(self.readers()).await?.is_none() {
+        if sqlx::query(SELECT).bind(limit).bind(mover).bind(PATIENCE_MS).fetch_optional(self.readers()).await?.is_none()
+        {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
-        let rows = sqlx::query(SELECT).bind(limit).bind(mover).fetch_all(&mut *tx).await?;
+        let rows = sqlx::query(SELECT).bind(limit).bind(mover).bind(PATIENCE_MS).fetch_all(&mut *tx).await?;
         let mut interrupted = Vec::with_capacity(rows.len());
         for row in rows {
             let job = crate::words::id("jobs.id", row.try_get(0)?)?;
             // The fence rises, so that nothing that its old mover says counts any more.
             sqlx::query(
-                "UPDATE jobs SET state = $2, fence = fence + 1, finished_ms = $3, secret_sealed = NULL WHERE id = $1",
+                "UPDATE jobs SET state = $2, fence = fence + 1, finished_ms = $3, secret_sealed = NULL, waiting = NULL \
+                 WHERE id = $1 AND state = 'running'",
             )
             .bind(row.try_get::<String, _>(0)?)
             .bind(word(&JobState::Interrupted))
@@ -140,13 +148,33 @@ impl Catalog {
     }
 }
 
+/// Whoever was stopped because it took too long has failed.
+fn over_time(job: JobId, report: &JobReport, row: &Row) -> Result<JobReport, Error> {
+    let mut report = report.clone();
+    let limit: Option<i64> = row.try_get("time_limit_ms")?;
+    let stopped = row.try_get::<i64, _>("overdue")? == 1 && row.try_get::<i64, _>("cancel_requested")? == 0;
+    if let (JobState::Cancelled, true, Some(limit)) = (report.state, stopped, limit) {
+        report.state = JobState::Failed;
+        report.problem = Some(time_limit_passed(job, limit));
+    }
+    Ok(report)
+}
+
+fn time_limit_passed(job: JobId, limit_ms: i64) -> Problem {
+    let seconds = limit_ms / 1000;
+    let limit = if seconds % 60 == 0 { format!("{} minutes", seconds / 60) } else { format!("{seconds} seconds") };
+    Problem::new("job.time_limit", format!("job {job} was stopped: it had run for longer than its time limit, {limit}"))
+        .hint("give the task a longer time limit, or see in the job's log what took so long")
+        .about(job.to_string())
+}
+
 async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Timestamp) -> Result<(), Error> {
     if !report.state.is_final() || report.state == JobState::Interrupted {
         return Err(Error::Contradiction { job, what: format!("{} is no end to report", word(&report.state)) });
     }
     sqlx::query(
         "UPDATE jobs SET state = $2, finished_ms = $3, progress = $4, problem = $5, warnings = $6, result = $7, \
-         lease_until_ms = NULL, secret_sealed = NULL WHERE id = $1",
+         lease_until_ms = NULL, secret_sealed = NULL, waiting = NULL WHERE id = $1",
     )
     .bind(job.to_string())
     .bind(word(&report.state))
@@ -220,7 +248,12 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
             datastores::grown(tx, *target, copy.stored_bytes).await?;
             points::insert(tx, &copy.points).await
         }
-        (JobSpec::Recover { .. }, Some(JobResult::Recovered { points, .. })) => insert_points(tx, job, points).await,
+        (JobSpec::Recover { interrupted, .. }, Some(JobResult::Recovered { points, .. })) => {
+            if !points.is_empty() {
+                jobs::withdraw_retry(tx, *interrupted, now).await?;
+            }
+            insert_points(tx, job, points).await
+        }
         (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
         | (JobSpec::PlanRestore { .. }, Some(JobResult::RestorePlan { .. }))
         | (JobSpec::ExpandSelection { .. }, Some(JobResult::Selected { .. }))
@@ -266,8 +299,8 @@ async fn insert_points(tx: &mut Write, job: &Job, points: &[Point]) -> Result<()
 
 async fn ended(tx: &mut Connection, job: JobId) -> Result<Ended, Error> {
     let row = sqlx::query(
-        "SELECT jobs.*, EXISTS (SELECT 1 FROM journal WHERE journal.job_id = COALESCE(jobs.root_id, jobs.id)) AS open \
-         FROM jobs WHERE id = $1",
+        "SELECT jobs.*, CASE WHEN EXISTS (SELECT 1 FROM journal WHERE journal.job_id = COALESCE(jobs.root_id, jobs.id)) \
+         THEN 1 ELSE 0 END AS open_journal FROM jobs WHERE id = $1",
     )
     .bind(job.to_string())
     .fetch_optional(tx)
@@ -285,7 +318,7 @@ fn from_row(row: &Row) -> Result<Ended, Error> {
             retries: from_number("jobs.retries", row.try_get("retries")?)?,
             wait_seconds: from_number("jobs.retry_wait_s", row.try_get("retry_wait_s")?)?,
         },
-        open_journal: row.try_get("open")?,
+        open_journal: row.try_get::<i64, _>("open_journal")? == 1,
         kept: Vec::new(),
     })
 }

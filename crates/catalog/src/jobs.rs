@@ -11,14 +11,14 @@ use xenkeep_api::{
 };
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_number, from_word, id, json, millis, optional_number, time, word};
+use crate::words::{from_json, from_number, from_word, id, json, millis, optional_number, text, time, word};
 use crate::{Catalog, Error, names};
 
 /// What [`job`] reads.
 macro_rules! columns {
     () => {
         "id, spec, subject, state, cancel_requested, created_ms, started_ms, finished_ms, progress, problem, warnings, \
-         result, origin, priority, drive, mover, waiting, attempt, retry_of, time_limit_ms"
+         result, origin, priority, drive, mover, waiting, attempt, retry_of, time_limit_ms, not_before_ms"
     };
 }
 
@@ -272,7 +272,7 @@ pub(crate) async fn insert(tx: &mut Connection, job: &NewJob, now: Timestamp) ->
     .bind(word(&job.spec.kind()))
     .bind(word(&JobState::Queued))
     .bind(json(&job.spec))
-    .bind(&job.subject)
+    .bind(text(&job.subject))
     .bind(job.spec.client().map(|client| client.to_string()))
     .bind(job.spec.datastore().map(|datastore| datastore.to_string()))
     .bind(job.spec.target().map(|target| target.to_string()))
@@ -306,6 +306,19 @@ fn lane(job: &NewJob) -> String {
     let (from, to) = (datastore(spec.datastore()), datastore(spec.target()));
     let drive = job.drive.map(|drive| drive.to_string()).unwrap_or_default();
     format!("{}/{client}/{from}/{to}/{drive}", word(&spec.kind()))
+}
+
+/// The interrupted job had done its work after all: it need not be tried again.
+pub(crate) async fn withdraw_retry(tx: &mut Connection, job: JobId, now: Timestamp) -> Result<(), Error> {
+    let message = format!("job {job}, which this one was to try again, had written its restore point");
+    sqlx::query("UPDATE jobs SET state = $2, finished_ms = $3, problem = $4 WHERE retry_of = $1 AND state = 'queued'")
+        .bind(job.to_string())
+        .bind(word(&JobState::Cancelled))
+        .bind(millis(now))
+        .bind(json(&Problem::new("job.not_needed", message).about(job.to_string())))
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// What queued and running jobs are to do.
@@ -385,6 +398,10 @@ pub(crate) fn job(row: &Row) -> Result<Job, Error> {
         mover: row.try_get("mover")?,
         waiting: waiting.map(|text| from_json("jobs.waiting", &text)).transpose()?,
         attempt: from_number("jobs.attempt", row.try_get("attempt")?)?,
+        not_before: match row.try_get("not_before_ms")? {
+            0 => None,
+            millis => Some(time("jobs.not_before_ms", millis)?),
+        },
         retry_of: retry_of.map(|text| id("jobs.retry_of", &text)).transpose()?,
         time_limit_seconds: optional_number::<u64>("jobs.time_limit_ms", row.try_get("time_limit_ms")?)?
             .map(|millis| millis / 1000),

@@ -23,7 +23,7 @@ impl Catalog {
         now: Timestamp,
     ) -> Result<(), Error> {
         let what = Secret::new(json(&entry.what));
-        let mut tx = self.write().await?;
+        let mut tx = self.write_row().await?;
         let root = claims::held(&mut tx, job, fence).await?;
         let sealed = self.sealer().seal(&what_place(root, entry.id), &what)?;
         // Only one's own entry is replaced: the id of another job's entry changes no row, and is refused below.
@@ -50,7 +50,7 @@ impl Catalog {
 
     /// Removes an entry: what it speaks of is gone, or has been handed over. One that is not there is no error.
     pub async fn journal_clear(&self, job: JobId, fence: i64, entry: Uuid) -> Result<(), Error> {
-        let mut tx = self.write().await?;
+        let mut tx = self.write_row().await?;
         let root = claims::held(&mut tx, job, fence).await?;
         sqlx::query("DELETE FROM journal WHERE id = $1 AND job_id = $2")
             .bind(entry.to_string())

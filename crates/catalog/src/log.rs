@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use xenkeep_api::{JobId, LogLevel, LogLine};
 
 use crate::db::Connection;
-use crate::words::{from_word, millis, time, word};
+use crate::words::{from_word, millis, text, time, word};
 use crate::{Catalog, Error};
 
 /// Lines that are kept of one job; a mover that says more is not listened to.
@@ -70,6 +70,6 @@ async fn insert(tx: &mut Connection, job: JobId, number: i64, line: &LogLine) ->
     Ok(())
 }
 
-fn shortened(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_TEXT)]
+fn shortened(line: &str) -> String {
+    text(&line[..line.floor_char_boundary(MAX_TEXT)])
 }

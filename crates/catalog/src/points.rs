@@ -5,7 +5,7 @@ use sqlx::Row as _;
 use xenkeep_api::{DatastoreId, Point, PointDamage, PointProtection, VerifyDepth, VerifySummary};
 
 use crate::db::{Connection, Row};
-use crate::words::{from_json, from_size, from_word, id, json, millis, size, time, word};
+use crate::words::{from_json, from_size, from_word, id, json, millis, size, text, time, word};
 use crate::{Catalog, Error, names};
 
 /// Points, the newest first: all, or those of an id or its beginning, of a client, of a source, of a datastore.
@@ -94,7 +94,7 @@ pub(crate) async fn insert(tx: &mut Connection, points: &[Point]) -> Result<(), 
         .bind(point.job.to_string())
         .bind(word(&point.kind))
         .bind(point.source_uuid.to_ascii_lowercase())
-        .bind(&point.source_name)
+        .bind(text(&point.source_name))
         .bind(millis(point.taken_at))
         .bind(size(point.size_bytes))
         .bind(size(point.new_bytes))

@@ -38,6 +38,11 @@ where
     text.parse().map_err(|error| damaged(what, error))
 }
 
+/// A text that PostgreSQL takes as well: it knows no NUL, and names on a pool may hold anything.
+pub(crate) fn text(text: &str) -> String {
+    text.replace('\0', "")
+}
+
 /// A time as milliseconds since 1970.
 pub(crate) fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()

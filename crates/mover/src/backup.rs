@@ -56,7 +56,8 @@ async fn with_pool(cx: &JobContext, spec: &BackupSpec, repo: &Repo, session: &Se
     if spec.backup_type != BackupType::Copy {
         cx.info("everything is read in one stream, and what the datastore does not have is stored");
     }
-    let left_out = preflight::check(cx, session, &vm, &spec.options).await?;
+    let (left_out, places) = preflight::check(cx, session, &vm, &spec.options).await?;
+    cx.occupy(&places).await?;
     reap::reap(cx, session, &vm).await?;
     let mut about = about(cx, spec, &vm.1);
     let point = async {

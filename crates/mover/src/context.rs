@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Problem, Progress};
+use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Places, Problem, Progress};
 
 use crate::{MoverConfig, datastore::Repos, journal::Journal, progress::Board};
 
@@ -17,6 +17,9 @@ const LOG_LINES: usize = 10_000;
 
 /// How often is looked at which step a job is whose steps are taken elsewhere.
 const STEP_EVERY: Duration = Duration::from_millis(200);
+
+/// How often is asked again whether there is room on a host or an SR.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Why a job does not go on.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +83,24 @@ impl JobContext {
             () = self.cancel.cancelled() => Err(Stop::Cancelled),
             result = work => result.map_err(Into::into),
         }
+    }
+
+    /// Waits until the job may work on a host and its SRs, as the limits of their pool say.
+    pub(crate) async fn occupy(&self, places: &Places) -> Result<(), Stop> {
+        let mut told: Option<String> = None;
+        while let Some(problem) = self.or_cancelled(self.journal.occupy(places)).await? {
+            if told.as_ref() != Some(&problem.code) {
+                self.step("wait");
+                self.info(problem.message);
+                told = Some(problem.code);
+            }
+            self.or_cancelled(async {
+                tokio::time::sleep(ASK_AGAIN).await;
+                Ok::<_, Stop>(())
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Changes what is told of the job even if it ends badly: what has been done so far and stays done.

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use xenkeep_api::{JobId, JournalEntry, Problem};
+use xenkeep_api::{JobId, JournalEntry, Places, Problem};
 
 use crate::{LeaseError, Leases, context::Stop};
 
@@ -150,15 +150,20 @@ impl Journal {
         self.patiently(|| self.leases.journal_clear(self.job, self.fence, id)).await
     }
 
-    async fn patiently<F>(&self, call: impl Fn() -> F) -> Result<(), Stop>
+    /// Says where the job is about to work; hears what it must wait for first.
+    pub(crate) async fn occupy(&self, places: &Places) -> Result<Option<Problem>, Stop> {
+        self.patiently(|| self.leases.occupy(self.job, self.fence, places)).await
+    }
+
+    async fn patiently<T, F>(&self, call: impl Fn() -> F) -> Result<T, Stop>
     where
-        F: Future<Output = Result<(), LeaseError>>,
+        F: Future<Output = Result<T, LeaseError>>,
     {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(200);
         loop {
             match call().await {
-                Ok(()) => return Ok(()),
+                Ok(done) => return Ok(done),
                 Err(error) if error.is_transient() => {
                     if tokio::time::Instant::now() + pause > deadline {
                         return Err(Problem::new("server.unreachable", "the server does not take the job's journal")

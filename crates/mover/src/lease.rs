@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use uuid::Uuid;
-use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Progress};
+use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Places, Problem, Progress};
 
 use crate::ContentSink;
 
@@ -24,6 +24,9 @@ pub trait Leases: Send + Sync + 'static {
         progress: &Progress,
         log: Vec<LogLine>,
     ) -> Result<Directive, LeaseError>;
+
+    /// Says where the job is about to work; hears what it must wait for first, and then asks again.
+    async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, LeaseError>;
 
     /// Keeps `entry`, over an older one of the same id; durable when this returns.
     ///

@@ -33,7 +33,7 @@ pub struct MoverConfig {
 impl Default for MoverConfig {
     fn default() -> Self {
         Self {
-            parallel_jobs: NonZeroUsize::new(8).expect("8 is not zero"),
+            parallel_jobs: NonZeroUsize::new(12).expect("12 is not zero"),
             renew_every: Duration::from_secs(1),
             cache_dir: None,
             hooks_dir: None,

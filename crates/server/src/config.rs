@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use xenkeep_api::Secret;
 
 use crate::engine::{Clock, SystemClock};
 
@@ -14,6 +15,8 @@ use crate::engine::{Clock, SystemClock};
 pub struct ServerConfig {
     /// Where everything lies that the server keeps; made when missing, used by one server at a time.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database that holds the catalogue; without it, SQLite in the data directory.
+    pub database_url: Option<Secret>,
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Whether it speaks HTTPS.
@@ -34,6 +37,7 @@ impl ServerConfig {
     pub fn new(data_dir: impl Into<PathBuf>, listen: SocketAddr) -> Self {
         Self {
             data_dir: data_dir.into(),
+            database_url: None,
             listen,
             tls: Tls::default(),
             limits: Limits::default(),
@@ -59,9 +63,9 @@ pub enum Tls {
 /// How much runs at once, and how long a silent mover is trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Jobs that move data from or to one client at once.
+    /// Jobs that move data from or to one client at once, unless it has a limit of its own.
     pub jobs_per_client: usize,
-    /// Jobs that move data at once in all. A mover should take a few more than this, so that the short jobs behind
+    /// Jobs that move data at once on one mover. It should take a few more than this, so that the short jobs behind
     /// `vm list` and the like never wait for the long ones.
     pub jobs: usize,
     /// Of these, prunes and verifications at once.
@@ -82,7 +86,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             jobs_per_client: 3,
-            jobs: 6,
+            jobs: 8,
             upkeep: 2,
             lease: Duration::from_secs(30),
             lease_wait: Duration::from_secs(5),

@@ -17,6 +17,7 @@ mod clients;
 mod clock;
 mod content;
 mod datastores;
+mod drives;
 mod forget;
 mod groups;
 mod jobs;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use xenkeep_api::JobId;
@@ -68,6 +69,8 @@ struct Inner {
     /// Which job has changed.
     changes: broadcast::Sender<JobId>,
     contents: Contents,
+    /// Where movers ask for jobs.
+    claims: mpsc::Sender<leases::ClaimRequest>,
     /// Everything that runs on behalf of the engine; [`Engine::stop`] waits for it.
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -82,6 +85,7 @@ impl Engine {
         time_zone: TimeZone,
         mover: &str,
     ) -> Result<Self, Error> {
+        let (claims, requests) = mpsc::channel(leases::CLAIMED_AT_ONCE);
         let engine = Self(Arc::new(Inner {
             catalog,
             clock,
@@ -90,10 +94,12 @@ impl Engine {
             work: Notify::new(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),
+            claims,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }));
         engine.recover_at_start(mover).await?;
+        engine.0.tasks.spawn(engine.clone().serve_claims(requests));
         let sweeper = engine.clone();
         engine.0.tasks.spawn(async move { sweeper.sweep().await });
         Ok(engine)
@@ -148,6 +154,9 @@ impl Engine {
             }
             if let Err(error) = self.interrupt_silent().await {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot look for silent movers");
+            }
+            if let Err(error) = self.stop_overdue().await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot look for jobs that take too long");
             }
             if ticks.is_multiple_of(FORGET_EVERY)
                 && let Err(error) = self.forget_short_jobs().await

@@ -8,6 +8,7 @@ mod backups;
 mod clients;
 mod content;
 mod datastores;
+mod drives;
 mod events;
 mod exports;
 mod extract;
@@ -70,6 +71,7 @@ fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(clients::list, clients::add))
         .routes(routes!(clients::show, clients::set, clients::remove))
+        .routes(routes!(clients::set_limits))
         .routes(routes!(clients::vms))
         .routes(routes!(clients::inventory))
         .routes(routes!(clients::browse))
@@ -84,6 +86,8 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(upkeep::prune))
         .routes(routes!(upkeep::verify))
         .routes(routes!(upkeep::copy))
+        .routes(routes!(drives::list, drives::create))
+        .routes(routes!(drives::show, drives::set, drives::remove))
         .routes(routes!(backups::start))
         .routes(routes!(restores::start))
         .routes(routes!(restores::plan))

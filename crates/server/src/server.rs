@@ -40,7 +40,10 @@ impl Server {
     pub async fn start(config: ServerConfig) -> Result<Self, Error> {
         let https = speaks_https(config.tls, config.listen)?;
         let dir = DataDir::take(&config.data_dir)?;
-        let catalog = Catalog::open(dir.path()).await?;
+        let catalog = match &config.database_url {
+            Some(url) => Catalog::connect(dir.path(), url).await?,
+            None => Catalog::open(dir.path()).await?,
+        };
         let tokens = Tokens::load(&dir, &catalog, config.clock.now()).await?;
         let identity = match https {
             true => Some(tls::identity(&dir, config.listen.ip(), config.clock.now())?),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, exports, groups, jobs, points, restores, server, tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, points, restores, server, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Vm(vms::Vms),
     #[command(subcommand)]
     Datastore(datastores::Datastores),
+    #[command(subcommand)]
+    Drive(drives::Drives),
     #[command(subcommand)]
     Task(tasks::Tasks),
     #[command(subcommand)]

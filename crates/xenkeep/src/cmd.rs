@@ -4,6 +4,7 @@ pub(crate) mod backups;
 pub(crate) mod clients;
 pub(crate) mod completion;
 pub(crate) mod datastores;
+pub(crate) mod drives;
 pub(crate) mod exports;
 pub(crate) mod forget;
 pub(crate) mod groups;
@@ -51,6 +52,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Client(clients) => clients.run(&context).await,
         Command::Vm(vms) => vms.run(&context).await,
         Command::Datastore(datastores) => datastores.run(&context).await,
+        Command::Drive(drives) => drives.run(&context).await,
         Command::Task(tasks) => tasks.run(&context).await,
         Command::Group(groups) => groups.run(&context).await,
         Command::Backup(backup) => backup.run(&context).await,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Progress};
+use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Places, Problem, Progress};
 use xenkeep_mover::{ContentSink, LeaseError, Leases};
 use xenkeep_server::{Engine, Error};
 
@@ -35,6 +35,10 @@ impl Leases for EngineLeases {
         log: Vec<LogLine>,
     ) -> Result<Directive, LeaseError> {
         self.engine.renew(job, fence, progress, log).await.map_err(refusal)
+    }
+
+    async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, LeaseError> {
+        self.engine.occupy(job, fence, places).await.map_err(refusal)
     }
 
     async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {

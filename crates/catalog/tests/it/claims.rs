@@ -1,9 +1,9 @@
 use xenkeep_api::{JobResult, JobState, JournalEntry, Problem, Progress, RestoredVm};
-use xenkeep_catalog::{Error, PointQuery};
+use xenkeep_catalog::{Error, PointQuery, QueueEntry, Standing};
 
-use crate::fixture::{
-    NO_RECOVERY, any_backup, at, backup, catalog, claim, failed, good, new_job, point, ready_client, ready_datastore,
-    recover_always, report, run,
+use super::fixture::{
+    May, NO_RECOVERY, any_backup, at, backup, catalog, claim, claim_any, failed, good, new_job, point, ready_client,
+    ready_datastore, recover_always, report, run,
 };
 
 #[tokio::test]
@@ -11,9 +11,9 @@ async fn of_two_only_one_gets_a_job() {
     let (catalog, _dir) = catalog().await;
     let job = new_job(any_backup());
     catalog.insert_job(&job, at(0)).await.unwrap();
-    let claim = || catalog.claim("local", at(1), at(30), |waiting, _| waiting.first().map(|job| job.id));
+    let claim = || claim_any(&catalog, 1);
     let (a, b) = tokio::join!(claim(), claim());
-    let claimed: Vec<_> = [a.unwrap(), b.unwrap()].into_iter().flatten().collect();
+    let claimed: Vec<_> = [a, b].into_iter().flatten().collect();
     assert_eq!(claimed.len(), 1);
     assert_eq!((claimed[0].id, claimed[0].fence), (job.id, 1));
     assert_eq!(catalog.job(job.id).await.unwrap().started_at, Some(at(1)));
@@ -26,16 +26,17 @@ async fn whoever_chooses_sees_what_waits_and_what_runs() {
     catalog.insert_job(&first, at(0)).await.unwrap();
     catalog.insert_job(&second, at(0)).await.unwrap();
     claim(&catalog, first.id).await;
-    let nothing = catalog.claim("local", at(1), at(30), |waiting, running| {
-        assert_eq!(waiting.iter().map(|job| job.id).collect::<Vec<_>>(), [second.id]);
-        assert_eq!(running.iter().map(|job| job.id).collect::<Vec<_>>(), [first.id]);
-        assert_eq!(running[0].client, first.spec.client());
-        assert_eq!(running[0].vm_key.as_deref(), Some("name:web"));
-        None
+    let (running, waiting) = (first.id, second.id);
+    let rules = May(move |standing: &Standing, job: &QueueEntry| {
+        assert_eq!(job.id, waiting);
+        assert_eq!(standing.running.iter().map(|job| job.id).collect::<Vec<_>>(), [running]);
+        assert_eq!(standing.running[0].client, first.spec.client());
+        assert_eq!(standing.running[0].vm_key.as_deref(), Some("name:web"));
+        assert_eq!(standing.running[0].mover.as_deref(), Some("local"));
+        false
     });
-    assert!(nothing.await.unwrap().is_none());
-    // A job that does not wait can't be chosen.
-    assert!(catalog.claim("local", at(1), at(30), |_, _| Some(first.id)).await.unwrap().is_none());
+    assert!(catalog.claim(&["far"], at(1), at(30), &rules).await.unwrap()[0].is_none());
+    assert_eq!(catalog.job(waiting).await.unwrap().state, JobState::Queued);
 }
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn a_lease_runs_out_unless_it_is_renewed() {
     let renewed = catalog.renew(job.id, job.fence, at(90), &progress, &[]).await;
     assert!(matches!(renewed, Err(Error::LeaseLost(_))));
     // And its recovery waits in the queue.
-    let recovery = catalog.claim("local", at(63), at(90), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+    let recovery = claim_any(&catalog, 63).await.unwrap();
     assert_eq!(recovery.root, job.id);
 }
 
@@ -148,7 +149,7 @@ async fn a_recovery_adds_the_points_that_were_not_seen_and_no_other_twice() {
     catalog.interrupt_of("local", at(2), &recover_always).await.unwrap();
     let (one, two) = (point("a", &lab, store, job.id, 5), point("b", &lab, store, job.id, 6));
     for points in [vec![one.clone()], vec![one.clone(), two.clone()]] {
-        let recovery = catalog.claim("local", at(3), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+        let recovery = claim_any(&catalog, 3).await.unwrap();
         assert_eq!(recovery.root, job.id);
         let report = good(JobResult::Recovered { undone: Vec::new(), points });
         catalog

@@ -1,7 +1,7 @@
 use xenkeep_api::{Client, JobSpec, Secret, Transport};
 use xenkeep_catalog::Error;
 
-use crate::fixture::{
+use super::fixture::{
     NO_RECOVERY, PASSWORD, add_point, any_backup, at, backup, catalog, client, failed, new_job, pool, ready_client,
     ready_datastore, run,
 };
@@ -33,7 +33,7 @@ async fn a_pinned_certificate_stays_pinned() {
     let mut changed = pool();
     changed.certificate_sha256 = Some("cd".repeat(32));
     changed.hosts = 3;
-    let report = crate::fixture::good(xenkeep_api::JobResult::Pool { pool: Some(changed), checks: Vec::new() });
+    let report = super::fixture::good(xenkeep_api::JobResult::Pool { pool: Some(changed), checks: Vec::new() });
     catalog.finish(check.id, check.fence, &report, at(3), NO_RECOVERY).await.unwrap();
     let lab = catalog.client("lab").await.unwrap();
     assert_eq!(lab.certificate_sha256, pool().certificate_sha256);
@@ -80,7 +80,7 @@ async fn is_not_removed_under_a_job() {
         let Err(Error::InUse(problem)) = catalog.remove_client(&lab).await else { panic!() };
         assert_eq!(problem.code, "client.in_use");
         assert!(problem.message.contains(&job.id.to_string()), "{problem}");
-        catalog.claim("local", at(1), at(30), |_, _| Some(job.id)).await.unwrap();
+        super::fixture::claim_any(&catalog, 1).await;
     }
     catalog.finish(job.id, 1, &failed(), at(2), NO_RECOVERY).await.unwrap();
     catalog.remove_client(&lab).await.unwrap();
@@ -94,7 +94,7 @@ async fn half_added_ones_can_be_swept_away() {
     let (catalog, _dir) = catalog().await;
     let kept = ready_client(&catalog, "kept").await;
     catalog.insert_client(&client("half"), &Secret::new("x")).await.unwrap();
-    catalog.discard_unready().await.unwrap();
+    catalog.discard_unready(at(3600)).await.unwrap();
     ready_client(&catalog, "half").await;
     assert_eq!(catalog.client("kept").await.unwrap(), kept);
 }

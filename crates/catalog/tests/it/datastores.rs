@@ -1,7 +1,7 @@
 use xenkeep_api::{DatastoreId, NewDatastore, Secret};
 use xenkeep_catalog::{Catalog, Error};
 
-use crate::fixture::{add_point, at, backup, catalog, new_job, ready_client, ready_datastore};
+use super::fixture::{add_point, at, backup, catalog, new_job, ready_client, ready_datastore};
 
 async fn insert(catalog: &Catalog, name: &str, path: &str) -> Result<DatastoreId, Error> {
     let id = DatastoreId::random();

@@ -3,17 +3,45 @@
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use xenkeep_api::{
-    Client, ClientId, ClientLimits, DatastoreId, JobId, JobReport, JobResult, JobSpec, JobState, NewDatastore, Point,
-    PointDisk, PointKind, PoolSummary, Progress, Secret, Transport,
+    Client, ClientId, ClientLimits, DatastoreId, JobId, JobKind, JobReport, JobResult, JobSpec, JobState, NewDatastore,
+    Point, PointDisk, PointKind, PoolSummary, Problem, Progress, Secret, Transport,
 };
-use xenkeep_catalog::{Catalog, Claimed, Ended, FollowUps, NewJob};
+use xenkeep_catalog::{Catalog, Claimed, Ended, FollowUps, NewJob, QueueEntry, Rules, Standing, Verdict};
+use xenkeep_tests::Postgres;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 pub(crate) const NO_RECOVERY: FollowUps<'static> = &|_| Vec::new();
 
+/// An empty catalogue on the database that this copy of the suite is for.
 pub(crate) async fn catalog() -> (Catalog, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    (Catalog::open(dir.path()).await.unwrap(), dir)
+    let catalog = match module_path!() {
+        path if path.contains("::postgres::") => Catalog::connect(dir.path(), &database().await).await,
+        _ => Catalog::open(dir.path()).await,
+    };
+    (catalog.unwrap(), dir)
+}
+
+/// An empty database of PostgreSQL.
+pub(crate) async fn database() -> Secret {
+    let url = tokio::task::spawn_blocking(|| Postgres::shared().database().unwrap());
+    Secret::new(url.await.unwrap())
+}
+
+/// Lets jobs run as a closure says.
+pub(crate) struct May<F>(pub(crate) F);
+
+impl<F: Fn(&Standing, &QueueEntry) -> bool + Send + Sync> Rules for May<F> {
+    fn rank(&self, _: JobKind) -> u8 {
+        0
+    }
+
+    fn judge(&self, standing: &Standing, _: &str, job: &QueueEntry) -> Verdict {
+        match (self.0)(standing, job) {
+            true => Verdict::Run,
+            false => Verdict::JobWaits(Problem::new("test", "it may not")),
+        }
+    }
 }
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -93,9 +121,15 @@ pub(crate) async fn run(catalog: &Catalog, spec: JobSpec) -> Claimed {
     claim(catalog, job.id).await
 }
 
+/// Claims whatever comes first for so many seconds from a time on.
+pub(crate) async fn claim_any(catalog: &Catalog, now: i64) -> Option<Claimed> {
+    catalog.claim(&["local"], at(now), at(now + 30), &May(|_: &Standing, _: &QueueEntry| true)).await.unwrap().remove(0)
+}
+
 /// Claims a queued job until second 30.
 pub(crate) async fn claim(catalog: &Catalog, job: JobId) -> Claimed {
-    let claimed = catalog.claim("local", at(1), at(30), |_, _| Some(job)).await.unwrap();
+    let rules = May(move |_: &Standing, waiting: &QueueEntry| waiting.id == job);
+    let claimed = catalog.claim(&["local"], at(1), at(30), &rules).await.unwrap().remove(0);
     claimed.expect("the job was queued")
 }
 

@@ -1,11 +1,11 @@
 use serde_json::json;
 use uuid::Uuid;
 use xenkeep_api::{JobSpec, JournalEntry};
-use xenkeep_catalog::{Catalog, Error};
+use xenkeep_catalog::Error;
 
-use crate::fixture::{NO_RECOVERY, any_backup, at, catalog, claim, failed, new_job, recover_always, run};
+use super::fixture::{NO_RECOVERY, any_backup, at, catalog, claim, claim_any, failed, new_job, recover_always, run};
 
-fn entry(what: &str) -> JournalEntry {
+pub(crate) fn entry(what: &str) -> JournalEntry {
     JournalEntry { id: Uuid::new_v4(), what: json!({ "vm": what, "odd": [null, 1.5, "ü"] }) }
 }
 
@@ -49,7 +49,7 @@ async fn a_recovery_works_on_the_journal_of_the_interrupted_job() {
     catalog.journal_write(job.id, job.fence, &a, at(2)).await.unwrap();
     catalog.interrupt_of("local", at(3), &recover_always).await.unwrap();
 
-    let recovery = catalog.claim("local", at(4), at(30), |waiting, _| Some(waiting[0].id)).await.unwrap().unwrap();
+    let recovery = claim_any(&catalog, 4).await.unwrap();
     assert_eq!(recovery.root, job.id);
     catalog.journal_write(recovery.id, recovery.fence, &b, at(5)).await.unwrap();
     assert_eq!(catalog.journal(job.id).await.unwrap(), [a.clone(), b.clone()]);
@@ -96,47 +96,4 @@ async fn finds_what_nobody_cleans_up_after() {
     assert!(left().await.is_empty(), "its recovery runs");
     catalog.finish(claimed.id, claimed.fence, &failed(), at(5), NO_RECOVERY).await.unwrap();
     assert_eq!(left().await, [job.id]);
-}
-
-#[tokio::test]
-async fn outlives_the_process() {
-    let (catalog, dir) = catalog().await;
-    let job = run(&catalog, any_backup()).await;
-    let entry = entry("a");
-    catalog.journal_write(job.id, job.fence, &entry, at(2)).await.unwrap();
-    // As a killed process leaves it: nothing is closed, the WAL is as it is. (A copy, because our own handles are open.)
-    let copy = tempfile::tempdir().unwrap();
-    for name in ["xenkeep.db", "xenkeep.db-wal", "key"] {
-        std::fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
-    }
-    let after = Catalog::open(copy.path()).await.unwrap();
-    assert_eq!(after.journal(job.id).await.unwrap(), [entry]);
-}
-
-#[tokio::test]
-async fn lies_sealed_in_the_files_and_is_bound_to_its_row() {
-    let (catalog, dir) = catalog().await;
-    let job = run(&catalog, any_backup()).await;
-    let (a, b) = (entry("the contents of a virtual TPM"), entry("other"));
-    for entry in [&a, &b] {
-        catalog.journal_write(job.id, job.fence, entry, at(2)).await.unwrap();
-    }
-    catalog.journal_write(job.id, job.fence, &a, at(3)).await.unwrap();
-    for name in ["xenkeep.db", "xenkeep.db-wal"] {
-        let bytes = std::fs::read(dir.path().join(name)).unwrap();
-        assert!(!bytes.windows(11).any(|window| window == b"virtual TPM"), "{name}");
-    }
-    catalog.close().await;
-    // Somebody who can write to the file, but has no key, moves what is sealed to another row.
-    let file =
-        sqlx::SqlitePool::connect(&format!("sqlite://{}", dir.path().join("xenkeep.db").display())).await.unwrap();
-    let swapped = sqlx::query("UPDATE journal SET what_sealed = (SELECT what_sealed FROM journal WHERE id = $1)")
-        .bind(a.id.to_string())
-        .execute(&file)
-        .await
-        .unwrap();
-    assert_eq!(swapped.rows_affected(), 2);
-    file.close().await;
-    let catalog = Catalog::open(dir.path()).await.unwrap();
-    assert!(matches!(catalog.journal(job.id).await, Err(Error::Sealed(place)) if place.contains(&b.id.to_string())));
 }

@@ -2,9 +2,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::{Executor as _, SqlSafeStr as _};
+use xenkeep_api::{DatastoreId, JobResult};
 use xenkeep_catalog::{Catalog, Error};
 
-use crate::fixture::{PASSWORD, catalog, ready_client};
+use crate::sqlite::fixture::{NO_RECOVERY, PASSWORD, at, backup, catalog, good, ready_client, run};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -88,4 +92,36 @@ async fn refuses_a_file_that_is_no_database_and_a_directory_that_is_not_there() 
 
     let error = Catalog::open(Path::new("/nonexistent/dir")).await.unwrap_err();
     assert!(matches!(error, Error::File { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_version_is_brought_up_to_date() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = SqliteConnectOptions::new().filename(dir.path().join("xenkeep.db")).create_if_missing(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    let first = include_str!("../../migrations/0001_first.sql").into_sql_str();
+    let migration = Migration::new(1, "first".into(), MigrationType::Simple, first, false);
+    Migrator::with_migrations(vec![migration]).run(&old).await.unwrap();
+    let id = DatastoreId::random();
+    let insert = format!(
+        "INSERT INTO datastores (id, name, path, password_sealed, repository_id, created_ms) \
+         VALUES ('{id}', 'store', '/srv/store', x'00', 'repo', 0); \
+         INSERT INTO points VALUES ('{id}', '{}', '{id}', 'lab', '{id}', 'vm', 'u', 'web', 0, 1, 1, 1, '[]')",
+        "a".repeat(64)
+    );
+    old.execute(sqlx::AssertSqlSafe(insert)).await.unwrap();
+    old.close().await;
+
+    let catalog = Catalog::open(dir.path()).await.unwrap();
+    let store = catalog.datastore("store").await.unwrap();
+    assert_eq!((store.id, store.state.points, store.state.stored_bytes), (id, 1, None));
+    let point = catalog.find_point("aa").await.unwrap();
+    assert_eq!((point.protection, point.damage), (None, None));
+    // Nobody has measured it: what a backup adds does not make the sum known.
+    let lab = ready_client(&catalog, "lab").await;
+    let claimed = run(&catalog, backup(lab.id, id)).await;
+    let added = crate::sqlite::fixture::point("bb", &lab, id, claimed.id, 1);
+    let report = good(JobResult::Point { point: added });
+    catalog.finish(claimed.id, claimed.fence, &report, at(9), NO_RECOVERY).await.unwrap();
+    assert_eq!(catalog.datastore("store").await.unwrap().state.stored_bytes, None);
 }

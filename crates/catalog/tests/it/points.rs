@@ -1,7 +1,7 @@
 use xenkeep_api::DatastoreId;
 use xenkeep_catalog::{Error, PointQuery};
 
-use crate::fixture::{add_point, catalog, ready_client, ready_datastore};
+use super::fixture::{add_point, catalog, ready_client, ready_datastore};
 
 #[tokio::test]
 async fn are_listed_newest_first_and_filtered() {

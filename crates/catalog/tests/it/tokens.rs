@@ -1,4 +1,4 @@
-use crate::fixture::{at, catalog};
+use super::fixture::{at, catalog};
 
 #[tokio::test]
 async fn the_later_hash_of_a_name_counts() {

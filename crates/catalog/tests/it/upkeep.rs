@@ -1,15 +1,10 @@
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use sqlx::{Executor as _, SqlSafeStr as _};
 use xenkeep_api::{
-    CopySummary, DatastoreId, JobResult, JobSpec, JobState, PackCount, PointProtection, PruneRequest, PruneSummary,
-    TouchedPoint, VerifyDepth, VerifyRequest, VerifySummary,
+    CopySummary, JobResult, JobSpec, JobState, PackCount, PointProtection, PruneRequest, PruneSummary, TouchedPoint,
+    VerifyDepth, VerifyRequest, VerifySummary,
 };
 use xenkeep_catalog::{Catalog, Error, PointQuery};
 
-use crate::fixture::{
-    NO_RECOVERY, add_point, at, backup, catalog, good, new_job, point, ready_client, ready_datastore, report, run,
-};
+use super::fixture::{NO_RECOVERY, add_point, at, catalog, new_job, point, ready_client, ready_datastore, report, run};
 
 async fn end(catalog: &Catalog, spec: JobSpec, state: JobState, result: JobResult) -> Result<(), Error> {
     let claimed = run(catalog, spec).await;
@@ -189,36 +184,4 @@ async fn bytes_are_counted_on_until_they_are_measured() {
     assert_eq!(catalog.find_point("cc").await.unwrap(), there);
     let error = end(&catalog, spec, JobState::Success, copied(vec![b])).await.unwrap_err();
     assert!(matches!(error, Error::Contradiction { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn a_database_of_the_first_version_is_brought_up_to_date() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = SqliteConnectOptions::new().filename(dir.path().join("xenkeep.db")).create_if_missing(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
-    let first = include_str!("../../migrations/sqlite/0001_first.sql").into_sql_str();
-    let migration = Migration::new(1, "first".into(), MigrationType::Simple, first, false);
-    Migrator::with_migrations(vec![migration]).run(&old).await.unwrap();
-    let id = DatastoreId::random();
-    let insert = format!(
-        "INSERT INTO datastores (id, name, path, password_sealed, repository_id, created_ms) \
-         VALUES ('{id}', 'store', '/srv/store', x'00', 'repo', 0); \
-         INSERT INTO points VALUES ('{id}', '{}', '{id}', 'lab', '{id}', 'vm', 'u', 'web', 0, 1, 1, 1, '[]')",
-        "a".repeat(64)
-    );
-    old.execute(sqlx::AssertSqlSafe(insert)).await.unwrap();
-    old.close().await;
-
-    let catalog = Catalog::open(dir.path()).await.unwrap();
-    let store = catalog.datastore("store").await.unwrap();
-    assert_eq!((store.id, store.state.points, store.state.stored_bytes), (id, 1, None));
-    let point = catalog.find_point("aa").await.unwrap();
-    assert_eq!((point.protection, point.damage), (None, None));
-    // Nobody has measured it: what a backup adds does not make the sum known.
-    let lab = ready_client(&catalog, "lab").await;
-    let claimed = run(&catalog, backup(lab.id, id)).await;
-    let added = crate::fixture::point("bb", &lab, id, claimed.id, 1);
-    let report = good(JobResult::Point { point: added });
-    catalog.finish(claimed.id, claimed.fence, &report, at(9), NO_RECOVERY).await.unwrap();
-    assert_eq!(catalog.datastore("store").await.unwrap().state.stored_bytes, None);
 }

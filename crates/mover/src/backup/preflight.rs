@@ -2,9 +2,9 @@
 
 use xapi::{
     VmRef,
-    record::{PowerState, Sr, Vbd, VbdType, Vdi, Vm},
+    record::{Host, PowerState, Sr, Vbd, VbdType, Vdi, Vm},
 };
-use xenkeep_api::{BackupOptions, Consistency, Problem};
+use xenkeep_api::{BackupOptions, Consistency, Places, Problem};
 
 use super::{
     leave_out::{self, LeftOut},
@@ -23,13 +23,14 @@ const CHAIN_LIMIT: usize = 29;
 /// Room that a snapshot on a thin SR needs at least, for what the guest writes meanwhile.
 const THIN_RESERVE_BYTES: u64 = 64 << 20;
 
-/// Refuses a VM that can't be snapshotted, or not as `options` say; tells which of its disks are left out.
+/// Refuses a VM that can't be snapshotted, or not as `options` say; tells which of its disks are left out,
+/// where it runs and where its disks lie.
 pub(super) async fn check(
     cx: &JobContext,
     session: &Session,
     (vm_ref, vm): &(VmRef, Vm),
     options: &BackupOptions,
-) -> Result<LeftOut, Stop> {
+) -> Result<(LeftOut, Places), Stop> {
     cx.step("preflight");
     if vm.is_a_template {
         // xapi: xapi_vm_lifecycle.ml
@@ -57,12 +58,16 @@ pub(super) async fn check(
         cx.or_cancelled(power::check(session, vm_ref, vm)).await?;
     }
     let left_out = leave_out::find(cx, session, vm, &options.leave_out).await?;
-    cx.or_cancelled(disks(session, vm, &left_out)).await?;
-    Ok(left_out)
+    let places = cx.or_cancelled(disks(session, vm, &left_out)).await?;
+    Ok((left_out, places))
 }
 
-async fn disks(session: &Session, vm: &Vm, left_out: &LeftOut) -> Result<(), Stop> {
+async fn disks(session: &Session, vm: &Vm, left_out: &LeftOut) -> Result<Places, Stop> {
     let pool = &session.pool;
+    let mut places = Places::default();
+    if !vm.resident_on.is_null() {
+        places.host = pool.record::<Host>(&vm.resident_on).await.or_gone(session)?.map(|host| host.uuid);
+    }
     for vbd in &vm.vbds {
         let Some(vbd) = pool.record::<Vbd>(vbd).await.or_gone(session)? else { continue };
         if vbd.kind != VbdType::Disk || vbd.vdi.is_null() || left_out.vdis.contains(&vbd.vdi) {
@@ -76,9 +81,12 @@ async fn disks(session: &Session, vm: &Vm, left_out: &LeftOut) -> Result<(), Sto
         if sr.holds_disks() {
             check_disk(vm, &vbd, &vdi, &sr)?;
             attached(session, &sr).await?;
+            if !places.srs.contains(&sr.uuid) {
+                places.srs.push(sr.uuid);
+            }
         }
     }
-    Ok(())
+    Ok(places)
 }
 
 fn check_disk(vm: &Vm, vbd: &Vbd, vdi: &Vdi, sr: &Sr) -> Result<(), Stop> {

@@ -267,3 +267,24 @@ async fn a_cancel_that_comes_in_a_step_ends_the_job_or_comes_too_late() {
         rig.state().await.assert_same_as(&before, &format!("after a cancel in {step}"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_waits_until_there_is_room_on_its_host_and_sr_and_can_be_cancelled_there() {
+    let rig = Rig::new().await;
+    let full = || Problem::new("queue.sr_busy", "2 jobs work with disks on its SR, no more than 2 may at once");
+    rig.desk.no_room(full());
+    let (id, report) = rig.run(rig.backup_spec("web1")).await;
+    assert_eq!(report.state, JobState::Success, "{report:#?}");
+    let log = rig.desk.log(id);
+    let (waits, snapshot) =
+        (log.iter().position(|line| line.step == "wait"), log.iter().position(|line| line.step == "snapshot"));
+    assert!(waits.is_some() && (snapshot.is_none() || waits < snapshot), "{log:#?}");
+    assert!(!rig.desk.places(id).srs.is_empty());
+
+    (0..1000).for_each(|_| rig.desk.no_room(full()));
+    rig.desk.cancel_at_step("wait");
+    let before = rig.state().await;
+    let (_, report) = rig.run(rig.backup_spec("web1")).await;
+    assert_eq!(report.state, JobState::Cancelled, "{report:#?}");
+    rig.state().await.assert_same_as(&before, "nothing was made");
+}

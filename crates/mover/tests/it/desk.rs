@@ -52,6 +52,8 @@ struct State {
     strike: Option<Strike>,
     struck: bool,
     unavailable: usize,
+    places: HashMap<JobId, Places>,
+    no_room: VecDeque<Problem>,
     readers: HashMap<JobId, mpsc::Sender<Result<bytes::Bytes, Problem>>>,
 }
 
@@ -111,6 +113,16 @@ impl Desk {
     /// The next calls fail.
     pub(crate) fn unavailable(&self, calls: usize) {
         self.lock().unavailable = calls;
+    }
+
+    /// The next who says where it works is told to wait.
+    pub(crate) fn no_room(&self, problem: Problem) {
+        self.lock().no_room.push_back(problem);
+    }
+
+    /// Where a job has said that it works.
+    pub(crate) fn places(&self, job: JobId) -> Places {
+        self.lock().places.get(&job).cloned().unwrap_or_default()
     }
 
     pub(crate) fn journal(&self, job: JobId) -> Vec<JournalEntry> {
@@ -261,6 +273,13 @@ impl Leases for Desk {
         Ok(directive)
     }
 
+    async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, LeaseError> {
+        let mut state = self.lock();
+        state.check(job, fence)?;
+        state.places.insert(job, places.clone());
+        Ok(state.no_room.pop_front())
+    }
+
     async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {
         let entry = entry.clone();
         self.journal_call(job, fence, move |state| {
@@ -350,6 +369,10 @@ impl Leases for Line {
         log: Vec<LogLine>,
     ) -> Result<Directive, LeaseError> {
         self.whole().await.renew(job, fence, progress, log).await
+    }
+
+    async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, LeaseError> {
+        self.whole().await.occupy(job, fence, places).await
     }
 
     async fn journal_write(&self, job: JobId, fence: i64, entry: &JournalEntry) -> Result<(), LeaseError> {

@@ -73,7 +73,7 @@ impl Engine {
             transport,
             pool: None,
             limits: client.limits,
-            created_at: client.created_at,
+            created_at: self.0.clock.now(),
         };
         names::check_address(&candidate.address)?;
         names::check_label("the user name", &candidate.user)?;
@@ -154,6 +154,19 @@ impl Engine {
                 client.name
             )))
         })
+    }
+
+    /// Sets how many jobs may work on a client's pool at once.
+    pub async fn set_client_limits(&self, name_or_id: &str, limits: &ClientLimits) -> Result<Client, Error> {
+        let client = self.client(name_or_id).await?;
+        if [limits.jobs, limits.jobs_per_host, limits.jobs_per_sr].contains(&Some(0)) {
+            let problem =
+                Problem::new("client.bad_limit", "a limit of no job at all would have all of them wait for ever");
+            return Err(Error::Invalid(problem.hint("give 1 or more, or none for what the server is set to")));
+        }
+        self.0.catalog.set_client_limits(client.id, limits).await?;
+        self.0.work.notify_waiters();
+        self.client(&client.id.to_string()).await
     }
 
     /// Forgets a client; its restore points stay. Refused while a job of it has not ended.

@@ -1,13 +1,15 @@
 //! Jobs: adding, finding, following, cancelling.
 
+use std::collections::HashMap;
+
 use futures::Stream;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Duration, Instant};
-use xenkeep_api::{Job, JobId, JobSpec, JobState, LogLine, Point, Problem};
-use xenkeep_catalog::{JobFilter, NewJob};
+use xenkeep_api::{Job, JobId, JobSpec, JobState, LogLine, Point, Problem, RunId};
+use xenkeep_catalog::{JobFilter, NewJob, QueueEntry};
 
 use super::Engine;
-use super::queue::VmKey;
+use super::queue::{Turn, VmKey};
 use crate::Error;
 
 /// Jobs that one answer lists, unless asked otherwise, and at most.
@@ -24,12 +26,50 @@ impl Engine {
     /// Jobs, the newest first.
     pub async fn jobs(&self, filter: &JobFilter, limit: Option<u32>) -> Result<Vec<Job>, Error> {
         let limit = limit.unwrap_or(LISTED).min(LISTED_AT_MOST);
-        Ok(self.0.catalog.jobs(filter, limit).await?)
+        let mut jobs = self.0.catalog.jobs(filter, limit).await?;
+        self.explain(&mut jobs).await?;
+        Ok(jobs)
+    }
+
+    /// All jobs of one start, in order of arrival.
+    pub async fn jobs_of_run(&self, run: RunId) -> Result<Vec<Job>, Error> {
+        let mut jobs = self.0.catalog.jobs_of_run(run).await?;
+        self.explain(&mut jobs).await?;
+        Ok(jobs)
+    }
+
+    /// Tells of each queued job why it waits now.
+    pub(super) async fn explain(&self, jobs: &mut [Job]) -> Result<(), Error> {
+        let queued = |job: &Job| job.state == JobState::Queued;
+        let count = jobs.iter().filter(|job| queued(job)).count();
+        if count == 0 {
+            return Ok(());
+        }
+        let standing = self.0.catalog.standing().await?;
+        let turn = Turn { now: self.0.clock.now(), limits: &self.0.limits };
+        let entries: HashMap<JobId, QueueEntry> = match &*jobs {
+            // Followers ask for one again and again.
+            [job] => self.0.catalog.queue_entry(job.id).await?.into_iter().map(|entry| (entry.id, entry)).collect(),
+            _ => self.0.catalog.queued(LISTED_AT_MOST).await?.into_iter().map(|entry| (entry.id, entry)).collect(),
+        };
+        for job in jobs.iter_mut().filter(|job| queued(job)) {
+            job.waiting = entries.get(&job.id).map(|entry| turn.reason(&standing, entry));
+        }
+        Ok(())
+    }
+
+    /// A job as it is now.
+    pub(super) async fn job_now(&self, job: JobId) -> Result<Job, Error> {
+        let mut job = self.0.catalog.job(job).await?;
+        self.explain(std::slice::from_mut(&mut job)).await?;
+        Ok(job)
     }
 
     /// The job of an id or of its beginning.
     pub async fn job(&self, id_or_prefix: &str) -> Result<Job, Error> {
-        Ok(self.0.catalog.find_job(id_or_prefix).await?)
+        let mut job = self.0.catalog.find_job(id_or_prefix).await?;
+        self.explain(std::slice::from_mut(&mut job)).await?;
+        Ok(job)
     }
 
     /// The log of a job.
@@ -53,7 +93,7 @@ impl Engine {
         }
         self.0.catalog.insert_job(&new, self.0.clock.now()).await?;
         self.changed(new.id);
-        Ok(self.0.catalog.job(new.id).await?)
+        self.job_now(new.id).await
     }
 
     /// Adds a job to the queue that reads a point.
@@ -145,7 +185,7 @@ impl Follower {
                     () = stopping.cancelled() => return None,
                 }
             }
-            let job = match self.engine.0.catalog.job(self.id).await {
+            let job = match self.engine.job_now(self.id).await {
                 Ok(job) => job,
                 Err(error) => {
                     tracing::warn!(job = %self.id, error = &error as &dyn std::error::Error, "cannot follow a job");

@@ -1,9 +1,11 @@
 //! What movers call: lease a job, keep it, write its journal, finish it.
 
-use tokio::sync::oneshot;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use xenkeep_api::{
-    Directive, JobId, JobReport, JobSpec, JobState, JournalEntry, LeasedJob, LogLine, Problem, Progress,
+    Directive, JobId, JobReport, JobSpec, JobState, JournalEntry, LeasedJob, LogLine, Places, Problem, Progress,
 };
 use xenkeep_catalog::{Claimed, Error as CatalogError};
 
@@ -26,8 +28,10 @@ impl Engine {
             if let Some(job) = self.lease_now(mover).await? {
                 return Ok(Some(job));
             }
+            let look_again = (tokio::time::Instant::now() + LOOK_EVERY).min(deadline);
             tokio::select! {
                 () = work => {}
+                () = tokio::time::sleep_until(look_again), if look_again < deadline => {}
                 () = self.0.stopping.cancelled() => return Err(Error::ShuttingDown),
                 () = tokio::time::sleep_until(deadline) => return Ok(None),
             }
@@ -51,6 +55,15 @@ impl Engine {
             Err(CatalogError::LeaseLost(_)) => Ok(Directive::Abandon),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Says where a running job is about to work: none if it may, else what it must wait for first. It asks again.
+    pub async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, Error> {
+        let turn = queue::Turn { now: self.0.clock.now(), limits: &self.0.limits };
+        let decide = |standing: &_, me: &_| turn.place_busy(standing, me, places);
+        let wait = self.0.catalog.occupy(job, fence, places, decide).await?;
+        let _ = self.0.changes.send(job);
+        Ok(wait)
     }
 
     /// Keeps an entry of the journal, over an older one of the same id; durable when this returns. A recover job writes
@@ -85,34 +98,72 @@ impl Engine {
     /// Lends a job if one may run now. If the caller is gone when it could be handed over, it goes back to the queue.
     async fn lease_now(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
         let (hand_over, mut taken) = oneshot::channel();
-        let (engine, mover) = (self.clone(), mover.to_owned());
-        self.0.tasks.spawn(async move {
-            let leased = engine.claim(&mover).await;
-            if let Err(Ok(Some(job))) = hand_over.send(leased) {
-                engine.give_back(job.id, job.fence).await;
-            }
-        });
+        let request = ClaimRequest { mover: mover.to_owned(), hand_over };
+        self.0.claims.send(request).await.map_err(|_| Error::ShuttingDown)?;
         let guard = GiveBack { engine: self, taken: &mut taken };
         (&mut *guard.taken).await.map_err(|_| Error::ShuttingDown)?
     }
 
-    async fn claim(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
+    /// Claims jobs for whoever asks, in as few transactions as may be: those who came while one was under way share the
+    /// next. Ends when the engine stops.
+    pub(super) async fn serve_claims(self, mut requests: mpsc::Receiver<ClaimRequest>) {
+        let mut batch = Vec::with_capacity(CLAIMED_AT_ONCE);
         loop {
-            let (now, limits) = (self.0.clock.now(), &self.0.limits);
-            let choose = |waiting: &[_], running: &[_]| queue::choose(now, limits, waiting, running);
-            let Some(claimed) = self.0.catalog.claim(mover, now, self.lease_end(), choose).await? else {
-                return Ok(None);
-            };
-            let (job, fence) = (claimed.id, claimed.fence);
-            let failed = match self.equip(claimed).await {
-                Ok(leased) => {
-                    let _ = self.0.changes.send(job);
-                    return Ok(Some(leased));
+            tokio::select! {
+                () = self.0.stopping.cancelled() => return,
+                count = requests.recv_many(&mut batch, CLAIMED_AT_ONCE) => if count == 0 { return },
+            }
+            let claimed = self.claim(&batch).await;
+            let (engine, asked) = (self.clone(), std::mem::take(&mut batch));
+            // What they need is read beside the next claims.
+            self.0.tasks.spawn(async move { engine.hand_over(asked, claimed).await });
+        }
+    }
+
+    async fn claim(&self, asked: &[ClaimRequest]) -> Result<Vec<Option<Claimed>>, Error> {
+        let now = self.0.clock.now();
+        let movers: Vec<&str> = asked.iter().map(|request| request.mover.as_str()).collect();
+        let turn = queue::Turn { now, limits: &self.0.limits };
+        Ok(self.0.catalog.claim(&movers, now, self.lease_end(), &turn).await?)
+    }
+
+    async fn hand_over(&self, asked: Vec<ClaimRequest>, claimed: Result<Vec<Option<Claimed>>, Error>) {
+        let mut claimed = match claimed {
+            Ok(claimed) => claimed.into_iter(),
+            Err(error) => {
+                // Each hears that it went wrong; one of them hears why.
+                tracing::warn!(error = &error as &dyn std::error::Error, "no job can be claimed");
+                let mut error = Some(error);
+                for request in asked {
+                    let _ = request.hand_over.send(Err(error.take().unwrap_or(Error::ShuttingDown)));
                 }
-                Err(error) => failed(error.problem()),
+                return;
+            }
+        };
+        for request in asked {
+            let leased = match claimed.next().flatten() {
+                Some(claimed) => self.lend(claimed).await,
+                None => Ok(None),
             };
+            if let Err(Ok(Some(job))) = request.hand_over.send(leased) {
+                self.give_back(job.id, job.fence).await;
+            }
+        }
+    }
+
+    /// A claimed job with all that it needs; none if it had to end at once.
+    async fn lend(&self, claimed: Claimed) -> Result<Option<LeasedJob>, Error> {
+        let (job, fence) = (claimed.id, claimed.fence);
+        match self.equip(claimed).await {
+            Ok(leased) => {
+                let _ = self.0.changes.send(job);
+                Ok(Some(leased))
+            }
             // Its client is gone, or its secrets can't be opened: no mover could do it.
-            self.finish(job, fence, &failed).await?;
+            Err(error) => {
+                self.finish(job, fence, &failed(error.problem())).await?;
+                Ok(None)
+            }
         }
     }
 
@@ -157,6 +208,18 @@ impl Engine {
         }
     }
 }
+
+/// Somebody who asks for a job.
+#[derive(Debug)]
+pub(super) struct ClaimRequest {
+    mover: String,
+    hand_over: oneshot::Sender<Result<Option<LeasedJob>, Error>>,
+}
+
+/// How many may share one transaction.
+pub(super) const CLAIMED_AT_ONCE: usize = 64;
+/// How often is looked for work that another server has put into the queue, or whose time has come.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Gives a job back that was handed over to a caller who went away before looking.
 struct GiveBack<'a> {

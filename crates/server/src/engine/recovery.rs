@@ -27,7 +27,7 @@ impl Engine {
     /// Interrupts what a dead server left running, and sees that everything left open is recovered.
     pub(super) async fn recover_at_start(&self, mover: &str) -> Result<(), Error> {
         let (now, catalog, limits) = (self.0.clock.now(), &self.0.catalog, &self.0.limits);
-        catalog.discard_unready().await?;
+        catalog.discard_unready(now).await?;
         for job in
             catalog.interrupt_of(mover, now, &|ended| what_follows(ended, now, limits, &self.0.time_zone)).await?
         {
@@ -48,6 +48,15 @@ impl Engine {
         for job in silent {
             tracing::warn!(%job, "interrupted: its mover has been silent for too long");
             self.changed(job);
+        }
+        Ok(())
+    }
+
+    /// Asks for the end of the jobs that have taken longer than they may.
+    pub(super) async fn stop_overdue(&self) -> Result<(), Error> {
+        for job in self.0.catalog.stop_overdue(self.0.clock.now()).await? {
+            tracing::warn!(%job, "has run for longer than its time limit: it is being stopped");
+            let _ = self.0.changes.send(job);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use xenkeep_api::{Client, ClientChange, ClientCheck, NewClient, Node, PoolInventory, PoolVm};
+use xenkeep_api::{Client, ClientChange, ClientCheck, ClientLimits, NewClient, Node, PoolInventory, PoolVm};
 
 use super::App;
 use super::extract::{Json, Path, Query};
@@ -35,6 +35,18 @@ pub(crate) async fn add(
     responses((status = 200, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
 pub(crate) async fn show(State(app): State<App>, Path(client): Path<String>) -> Result<axum::Json<Client>, Refusal> {
     Ok(axum::Json(app.engine.client(&client).await?))
+}
+
+/// Sets how many jobs may work on the client's pool at once: all of it, what is absent is as the server is set.
+#[utoipa::path(put, path = "/clients/{client}/limits", tag = "clients", operation_id = "set_client_limits",
+    request_body = ClientLimits, params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn set_limits(
+    State(app): State<App>,
+    Path(client): Path<String>,
+    Json(limits): Json<ClientLimits>,
+) -> Result<axum::Json<Client>, Refusal> {
+    Ok(axum::Json(app.engine.set_client_limits(&client, &limits).await?))
 }
 
 /// Forgets a client. Refused while a job of it has not ended; its restore points stay.

@@ -19,6 +19,7 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "clients", description = "Pools that are backed up"),
         (name = "datastores", description = "Where backups lie"),
+        (name = "drives", description = "Numbered ways into a datastore, each with so many channels"),
         (name = "jobs", description = "Runs of one thing"),
         (name = "points", description = "What can be restored"),
         (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),

@@ -115,6 +115,21 @@ impl Clients {
     }
 }
 
+/// How many jobs may work on a pool at once, in words.
+fn limits_text(client: &Client) -> String {
+    let limits = &client.limits;
+    let mut text = limits.jobs.map_or_else(
+        || "as many jobs at once as the server is set to".to_owned(),
+        |limit| format!("{limit} jobs at once"),
+    );
+    for (limit, place) in [(limits.jobs_per_host, "host"), (limits.jobs_per_sr, "SR")] {
+        if let Some(limit) = limit {
+            text += &format!(", {limit} on one {place}");
+        }
+    }
+    text
+}
+
 impl Add {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
@@ -215,6 +230,7 @@ fn shown(client: &Client) -> String {
         ("master", pool.map(|pool| pool.master.clone()).unwrap_or_default()),
         ("product", pool.map(|pool| pool.product.clone()).unwrap_or_default()),
         ("hosts", pool.map(|pool| pool.hosts.to_string()).unwrap_or_default()),
+        ("at once", limits_text(client)),
         ("data travel", pool.and_then(|pool| pool.transfer.as_ref()).map(transfer).unwrap_or_default()),
         ("added", units::time(client.created_at)),
     ]);

@@ -299,7 +299,7 @@ fn listing(jobs: &[Job]) -> String {
         Column::Text("CREATED"),
         Column::Number("TIME"),
         Column::Number("DONE"),
-        Column::Text("PROBLEM"),
+        Column::Text("WHY"),
     ];
     let rows = jobs.iter().map(|job| {
         [
@@ -310,7 +310,7 @@ fn listing(jobs: &[Job]) -> String {
             units::time(job.created_at),
             time(job),
             percent(job).map(|percent| format!("{percent} %")).unwrap_or_default(),
-            job.problem.as_ref().map(|problem| problem.message.clone()).unwrap_or_default(),
+            why(job),
         ]
     });
     table(columns, rows)
@@ -329,6 +329,11 @@ fn time(job: &Job) -> String {
     span.map(|(from, to)| units::duration(units::elapsed(from, to))).unwrap_or_default()
 }
 
+/// Why it failed, or why it waits.
+fn why(job: &Job) -> String {
+    job.problem.as_ref().or(job.waiting.as_ref()).map(|problem| problem.message.clone()).unwrap_or_default()
+}
+
 fn percent(job: &Job) -> Option<u64> {
     job.progress.done_bytes.saturating_mul(100).checked_div(job.progress.total_bytes)
 }
@@ -341,6 +346,15 @@ fn shown(job: &Job) -> String {
         ("kind", kind(job)),
         ("subject", job.subject.clone()),
         ("state", state(job)),
+        ("waits", job.waiting.as_ref().map(|problem| one_line(&problem.message)).unwrap_or_default()),
+        ("drive", job.drive.map(|drive| drive.to_string()).unwrap_or_default()),
+        ("priority", if job.priority == 0 { String::new() } else { job.priority.to_string() }),
+        ("mover", job.mover.clone().unwrap_or_default()),
+        ("task", job.origin.task_name.clone().unwrap_or_default()),
+        ("group", job.origin.group.clone().unwrap_or_default()),
+        ("schedule", job.origin.schedule.clone().unwrap_or_default()),
+        ("try", if job.attempt == 0 { String::new() } else { (job.attempt + 1).to_string() }),
+        ("tries again", job.retry_of.map(|job| job.to_string()).unwrap_or_default()),
         ("step", progress.step.clone()),
         ("created", units::time(job.created_at)),
         ("started", job.started_at.map(units::time).unwrap_or_default()),

@@ -141,6 +141,7 @@ pub(crate) fn job() -> Job {
         drive: None,
         mover: Some("local".into()),
         waiting: None,
+        not_before: None,
         attempt: 0,
         retry_of: None,
         time_limit_seconds: None,

@@ -1,11 +1,17 @@
 //! `xenkeep server`: the server, with its mover in the same process.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    io::Read as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use xenkeep_api::Secret;
 use xenkeep_mover::{Mover, MoverConfig};
 use xenkeep_server::ServerConfig;
 
@@ -33,6 +39,11 @@ pub(crate) struct Server {
         hide_env_values = true
     )]
     listen: SocketAddr,
+
+    /// File with the address of a PostgreSQL database, postgres://USER:PASSWORD@HOST/DATABASE, which several servers may
+    /// share; XENKEEP_DATABASE_URL holds the address itself. Without either: SQLite in the data directory.
+    #[arg(long, value_name = "FILE")]
+    database_url_file: Option<PathBuf>,
 
     /// What to log: a level, or levels by part, such as `info,xapi=debug`.
     #[arg(long, value_name = "FILTER", default_value = "info", env = "XENKEEP_LOG", hide_env_values = true)]
@@ -67,7 +78,8 @@ impl Server {
         logging::start(&self.log, self.log_format == LogFormat::Json)?;
         // Before anything starts that must be stopped in order.
         let mut interrupts = Interrupts::new()?;
-        let config = ServerConfig::new(std::path::absolute(&context.global.data)?, self.listen);
+        let mut config = ServerConfig::new(std::path::absolute(&context.global.data)?, self.listen);
+        config.database_url = database_url(self.database_url_file.as_deref())?;
         let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
 
         let stop = CancellationToken::new();
@@ -106,6 +118,23 @@ impl Server {
         tracing::info!("stopped");
         Ok(Exit::Success)
     }
+}
+
+/// The address of the database. It holds a password: never on the command line.
+fn database_url(file: Option<&Path>) -> anyhow::Result<Option<Secret>> {
+    const MAX_BYTES: u64 = 16 << 10;
+    let Some(file) = file else {
+        let text = std::env::var("XENKEEP_DATABASE_URL").ok();
+        return Ok(text.filter(|text| !text.is_empty()).map(Secret::new));
+    };
+    let read = || -> std::io::Result<String> {
+        let mut text = String::new();
+        std::fs::File::open(file)?.take(MAX_BYTES).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = read().with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "{} is empty", file.display());
+    Ok(Some(Secret::new(text.trim())))
 }
 
 fn announce(context: &Context, server: &xenkeep_server::Server) -> anyhow::Result<()> {

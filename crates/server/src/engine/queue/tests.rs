@@ -1,16 +1,30 @@
-use xenkeep_api::{ClientId, DatastoreId};
+use std::cell::Cell;
+
+use xenkeep_api::{ClientId, ClientLimits, DatastoreId, JobId};
 
 use super::*;
+
+thread_local! {
+    static ARRIVED: Cell<i64> = const { Cell::new(0) };
+}
 
 fn entry(kind: JobKind, client: Option<ClientId>, vm_key: Option<&str>) -> QueueEntry {
     QueueEntry {
         id: JobId::random(),
+        number: ARRIVED.replace(ARRIVED.get() + 1),
         kind,
+        subject: "same".to_owned(),
+        priority: 0,
         client,
         datastore: None,
         target: None,
+        drive: None,
         vm_key: vm_key.map(str::to_owned),
         not_before: Timestamp::UNIX_EPOCH,
+        mover: Some("local".to_owned()),
+        host: None,
+        srs: Vec::new(),
+        lane: String::new(),
     }
 }
 
@@ -22,9 +36,28 @@ fn now() -> Timestamp {
     Timestamp::from_second(1000).unwrap()
 }
 
+fn standing(waiting: &[QueueEntry], running: &[QueueEntry]) -> Standing {
+    Standing {
+        running: running.to_vec(),
+        recoveries: waiting.iter().filter(|job| is_recovery(job)).cloned().collect(),
+        ..Standing::default()
+    }
+}
+
+/// The one that runs next, judged one by one: what lanes save is asking, not what is answered.
+fn next_of(standing: &Standing, waiting: &[QueueEntry]) -> Option<usize> {
+    let limits = Limits { jobs: 6, ..Limits::default() };
+    let turn = Turn { now: now(), limits: &limits };
+    let mut order: Vec<usize> = (0..waiting.len()).collect();
+    order.sort_by_key(|&index| {
+        let job = &waiting[index];
+        (turn.rank(job.kind), std::cmp::Reverse(job.priority), &job.subject, job.number)
+    });
+    order.into_iter().find(|&index| turn.judge(standing, "local", &waiting[index]) == Verdict::Run)
+}
+
 fn next(waiting: &[QueueEntry], running: &[QueueEntry]) -> Option<usize> {
-    let chosen = choose(now(), &Limits::default(), waiting, running)?;
-    waiting.iter().position(|job| job.id == chosen)
+    next_of(&standing(waiting, running), waiting)
 }
 
 #[test]
@@ -114,6 +147,112 @@ fn a_recovery_that_waits_for_its_time_keeps_only_its_vm() {
     let recovery = QueueEntry { not_before: later, ..entry(JobKind::Recover, Some(pool), Some("name:a")) };
     assert_eq!(next(std::slice::from_ref(&recovery), &[]), None);
     assert_eq!(next(&[recovery.clone(), backup(pool, "name:a"), backup(pool, "name:b")], &[]), Some(2));
+}
+
+#[test]
+fn priority_comes_before_the_name_and_the_name_before_arrival() {
+    let named = |subject: &str, priority| QueueEntry {
+        subject: subject.to_owned(),
+        priority,
+        ..backup(ClientId::random(), &format!("name:{subject}"))
+    };
+    let mut waiting = vec![named("b", 0), named("a", 0), named("a", 0), named("z", 5), named("0", -1)];
+    let mut order = Vec::new();
+    while let Some(index) = next(&waiting, &[]) {
+        let job = waiting.remove(index);
+        order.push((job.subject, job.priority, job.number));
+    }
+    let (subjects, numbers): (Vec<_>, Vec<_>) = order.into_iter().map(|(subject, _, number)| (subject, number)).unzip();
+    assert_eq!(subjects, ["z", "a", "a", "b", "0"]);
+    assert!(numbers[1] < numbers[2]);
+}
+
+#[test]
+fn a_drive_lets_no_more_through_than_it_has_channels() {
+    let through =
+        |drive, n: usize| QueueEntry { drive: Some(drive), ..backup(ClientId::random(), &format!("name:{n}")) };
+    let mut at = standing(&[], &[through(13, 1), through(13, 2), through(7, 3)]);
+    at.channels = [(13, 2), (7, 2)].into();
+    let limits = Limits { jobs: 100, ..Limits::default() };
+    let turn = Turn { now: now(), limits: &limits };
+    let Verdict::LaneWaits(problem) = turn.judge(&at, "local", &through(13, 4)) else { panic!() };
+    assert_eq!((problem.code.as_str(), problem.about.as_deref()), ("queue.drive_full", Some("13")));
+    assert_eq!(problem.message, "drive 13 has no free channel: 2 of 2 are taken");
+    assert_eq!(turn.judge(&at, "local", &through(7, 4)), Verdict::Run);
+    // One that has been narrowed meanwhile, or closed.
+    at.channels = [(13, 1), (7, 0)].into();
+    for drive in [13, 7] {
+        assert!(matches!(turn.judge(&at, "local", &through(drive, 4)), Verdict::LaneWaits(_)));
+    }
+}
+
+#[test]
+fn a_client_may_have_a_limit_of_its_own() {
+    let (pool, other) = (ClientId::random(), ClientId::random());
+    let running: Vec<_> =
+        (0..2).flat_map(|n| [backup(pool, &format!("name:{n}")), backup(other, &format!("name:{n}"))]).collect();
+    let mut at = standing(&[], &running);
+    at.limits.insert(pool, ClientLimits { jobs: Some(2), ..ClientLimits::default() });
+    let waiting = [backup(pool, "name:x"), backup(other, "name:x")];
+    assert_eq!(next_of(&at, &waiting), Some(1));
+    let limits = Limits::default();
+    let turn = Turn { now: now(), limits: &limits };
+    assert_eq!(turn.reason(&at, &waiting[0]).code, "queue.pool_busy");
+    assert_eq!(turn.reason(&at, &waiting[1]).code, "queue.turn");
+}
+
+#[test]
+fn a_host_and_an_sr_have_room_for_so_many() {
+    let pool = ClientId::random();
+    let on = |host: &str, sr: &str, n: usize| QueueEntry {
+        host: Some(host.to_owned()),
+        srs: vec![sr.to_owned()],
+        ..backup(pool, &format!("name:{n}"))
+    };
+    let mut at = standing(&[], &[on("a", "x", 1), on("a", "y", 2), on("b", "x", 3)]);
+    let job = backup(pool, "name:new");
+    let limits = Limits::default();
+    let turn = Turn { now: now(), limits: &limits };
+    let code = |at: &Standing, host: &str, sr: &str| {
+        let places = Places { host: Some(host.to_owned()), srs: vec!["z".to_owned(), sr.to_owned()] };
+        turn.place_busy(at, &job, &places).map(|problem| problem.code)
+    };
+    assert_eq!(code(&at, "a", "x"), None, "without limits there are none");
+    at.limits.insert(pool, ClientLimits { jobs_per_host: Some(2), jobs_per_sr: Some(2), ..ClientLimits::default() });
+    assert_eq!(code(&at, "a", "y").as_deref(), Some("queue.host_busy"));
+    assert_eq!(code(&at, "b", "x").as_deref(), Some("queue.sr_busy"));
+    assert_eq!(code(&at, "b", "y"), None);
+    // Another pool's hosts are others, and one's own place is not in one's way.
+    at.running[0].client = Some(ClientId::random());
+    assert_eq!(code(&at, "a", "y"), None);
+    let mine = at.running[2].clone();
+    at.running.push(on("b", "q", 4));
+    assert_eq!(turn.place_busy(&at, &mine, &Places { host: Some("b".to_owned()), srs: Vec::new() }), None);
+}
+
+#[test]
+fn a_movers_long_jobs_are_bounded_by_mover() {
+    let elsewhere =
+        |n: usize| QueueEntry { mover: Some("far".to_owned()), ..backup(ClientId::random(), &format!("name:{n}")) };
+    let running: Vec<_> = (0..50).map(elsewhere).collect();
+    assert_eq!(next(&[backup(ClientId::random(), "name:x")], &running), Some(0));
+}
+
+#[test]
+fn whoever_waits_is_told_why() {
+    let pool = ClientId::random();
+    let limits = Limits::default();
+    let turn = Turn { now: now(), limits: &limits };
+    let reason = |job: &QueueEntry, at: &Standing| turn.reason(at, job).code;
+    let recovery = entry(JobKind::Recover, Some(pool), Some("name:a"));
+    let running = [backup(pool, "name:a")];
+    assert_eq!(reason(&backup(pool, "name:a"), &standing(&[], &running)), "queue.vm_busy");
+    assert_eq!(reason(&recovery, &standing(&[], &running)), "queue.pool_in_use");
+    assert_eq!(reason(&backup(pool, "name:b"), &standing(std::slice::from_ref(&recovery), &[])), "queue.recovery");
+    let later = QueueEntry { not_before: Timestamp::from_second(2000).unwrap(), ..backup(pool, "name:a") };
+    assert_eq!(reason(&later, &standing(&[], &running)), "queue.not_before");
+    let prune = QueueEntry { datastore: Some(DatastoreId::random()), ..entry(JobKind::PruneDatastore, None, None) };
+    assert_eq!(reason(&prune, &standing(&[], std::slice::from_ref(&prune))), "queue.datastore_busy");
 }
 
 #[test]

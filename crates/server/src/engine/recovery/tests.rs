@@ -22,6 +22,7 @@ pub(in crate::engine) fn ended(spec: JobSpec, state: JobState, open_journal: boo
         drive: None,
         mover: None,
         waiting: None,
+        not_before: None,
         attempt: 0,
         retry_of: None,
         time_limit_seconds: None,

@@ -1,12 +1,13 @@
 //! `xenkeep client set`: what is known of a pool changes.
 
 use clap::Args;
-use xenkeep_api::{ClientChange, Transport};
+use xenkeep_api::{Client, ClientChange, ClientLimits, Transport};
 
 use super::{TransportArg, shown};
 use crate::{Exit, cmd::Context, confirm, output::is_interactive, password::PasswordSource, report::Usage};
 
-/// Change what is known of a pool. The change is tried with a login first; if that fails, nothing is changed.
+/// Change what is known of a pool, and how many jobs may work on it at once. What is not named stays; a new address or
+/// account is tried with a login first, and if that fails, nothing is changed.
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Name or id of the pool.
@@ -34,12 +35,41 @@ pub(crate) struct Set {
     /// Pin the certificate that the host shows now: for one that was renewed on purpose.
     #[arg(long)]
     pin_anew: bool,
+    /// Jobs on the whole pool at once; `default` is 3.
+    #[arg(long, value_name = "N")]
+    jobs: Option<Limit>,
+    /// Jobs with VMs of one host; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_host: Option<Limit>,
+    /// Jobs with disks on one SR; `default` is no limit.
+    #[arg(long, value_name = "N")]
+    jobs_per_sr: Option<Limit>,
+}
+
+/// A limit, or the word that takes it away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(Option<u32>);
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "default" => Ok(Self(None)),
+            text => match text.parse() {
+                Ok(0) | Err(_) => Err("a number from 1, or `default`".to_owned()),
+                Ok(limit) => Ok(Self(Some(limit))),
+            },
+        }
+    }
 }
 
 impl Set {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
         let client = api.client(&self.name).await?;
+        let limits = self.limits(&client);
+        let changes_login = self.changes_login();
         let transport: Option<Transport> = self.transport.map(Into::into);
         let trusted_network = match transport {
             Some(transport) if client.transport != Transport::Http => {
@@ -61,9 +91,44 @@ impl Set {
             certificate_sha256: self.certificate,
             pin_anew: self.pin_anew,
         };
-        let changed = api.set_client(&client.id.to_string(), &change).await?;
+        let id = client.id.to_string();
+        let mut changed = client.clone();
+        if changes_login {
+            changed = api.set_client(&id, &change).await?;
+        }
+        if limits != client.limits {
+            changed = api.set_client_limits(&id, &limits).await?;
+        }
         context.console.result(&changed, || shown(&changed))?;
         Ok(Exit::Success)
+    }
+}
+
+impl Set {
+    fn changes_login(&self) -> bool {
+        self.address.is_some()
+            || self.user.is_some()
+            || self.password
+            || self.source.is_given()
+            || self.transport.is_some()
+            || self.certificate.is_some()
+            || self.pin_anew
+    }
+
+    /// The client's limits with those that are named.
+    fn limits(&self, client: &Client) -> ClientLimits {
+        let mut limits = client.limits;
+        let changes = [
+            (&mut limits.jobs, self.jobs),
+            (&mut limits.jobs_per_host, self.jobs_per_host),
+            (&mut limits.jobs_per_sr, self.jobs_per_sr),
+        ];
+        for (limit, change) in changes {
+            if let Some(Limit(change)) = change {
+                *limit = change;
+            }
+        }
+        limits
     }
 }
 
