@@ -21,7 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "is the TLS client that agrees or not"),
     ("g++", "builds libFuzzer"),
     ("procps", "sends signals in tests"),
-    ("python3-venv", "holds the XenAPI SDK and an S3 server"),
+    ("python3-venv", "holds the XenAPI SDK, an S3 server and a mail server"),
 ];
 
 /// Installs what is missing; returns the Python that has what tests need from PyPI.

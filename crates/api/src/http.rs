@@ -8,6 +8,8 @@
 mod drives;
 mod error;
 mod events;
+mod reports;
+mod schedules;
 mod stores;
 mod tasks;
 mod tls;

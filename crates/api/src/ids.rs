@@ -55,3 +55,7 @@ id! {
     /// A run: all jobs of one start.
     RunId
 }
+id! {
+    /// A schedule: when something starts.
+    ScheduleId
+}

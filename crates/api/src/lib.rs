@@ -30,9 +30,11 @@ mod metadata;
 mod options;
 mod points;
 mod problem;
+mod reports;
 mod restores;
 mod result;
 mod retention;
+mod schedules;
 mod secret;
 mod spec;
 mod tasks;
@@ -48,7 +50,7 @@ pub use datastores::{
 pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
-pub use ids::{ClientId, DatastoreId, JobId, RunId, TaskId};
+pub use ids::{ClientId, DatastoreId, JobId, RunId, ScheduleId, TaskId};
 pub use inventory::{
     NotAPowerState, PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm,
     PowerState, TransferNetwork,
@@ -64,6 +66,10 @@ pub use points::{
     LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
 };
 pub use problem::Problem;
+pub use reports::{
+    DailySummary, DeliveryState, Language, MailRequest, MailSecurity, MailSettings, NewWebhook, OverdueVm, Report,
+    ReportDelivery, ReportKind, ReportWhen, ReportedJob, SummaryFindings, Webhook,
+};
 pub use restores::{
     BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
     ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
@@ -72,6 +78,10 @@ pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,
     RetentionPolicy, RetentionRequest, RetentionStarted,
+};
+pub use schedules::{
+    Blackout, BlackoutRequest, DayOrTime, FollowUpOn, FollowUpState, NewSchedule, NotADay, NotATarget, Overlap,
+    PlannedStart, Schedule, ScheduleSettings, ScheduleStart, StartOutcome, Target,
 };
 pub use secret::Secret;
 pub use spec::{JobKind, JobSpec};

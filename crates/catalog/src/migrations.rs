@@ -18,6 +18,8 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "upkeep", include_str!("../migrations/0003_upkeep.sql")),
     (4, "queue", include_str!("../migrations/0004_queue.sql")),
     (5, "tasks", include_str!("../migrations/0005_tasks.sql")),
+    (6, "schedules", include_str!("../migrations/0006_schedules.sql")),
+    (7, "reports", include_str!("../migrations/0007_reports.sql")),
     (8, "sources", include_str!("../migrations/0008_sources.sql")),
 ];
 

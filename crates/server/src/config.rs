@@ -80,6 +80,8 @@ pub struct Limits {
     pub content_wait: Duration,
     /// How long after a failed recovery the next one starts; doubles with each failure up to an hour.
     pub recover_again: Duration,
+    /// How often the schedules and the reports on their way are looked at.
+    pub tick: Duration,
 }
 
 impl Default for Limits {
@@ -93,6 +95,7 @@ impl Default for Limits {
             short_job_wait: Duration::from_secs(60),
             content_wait: Duration::from_secs(60),
             recover_again: Duration::from_secs(60),
+            tick: Duration::from_secs(1),
         }
     }
 }

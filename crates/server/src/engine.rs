@@ -13,6 +13,7 @@
 //! Each of these is one transaction of the catalogue, so they need no lock among each other. What is only in memory
 //! (who waits for news, the two ends of an export's stream) may be lost with the process.
 
+mod calendar;
 mod clients;
 mod clock;
 mod content;
@@ -26,9 +27,11 @@ mod names;
 mod points;
 mod queue;
 mod recovery;
+mod reports;
 mod requests;
 mod retention;
 mod retries;
+mod schedules;
 mod starts;
 mod stores;
 mod tasks;
@@ -66,6 +69,10 @@ struct Inner {
     time_zone: TimeZone,
     /// Rung when a job may have become ready to run.
     work: Notify,
+    /// Rung when a report may be due.
+    post: Notify,
+    /// Held by whoever delivers reports: one after the other.
+    delivering: tokio::sync::Mutex<()>,
     /// Which job has changed.
     changes: broadcast::Sender<JobId>,
     contents: Contents,
@@ -92,6 +99,8 @@ impl Engine {
             limits,
             time_zone,
             work: Notify::new(),
+            post: Notify::new(),
+            delivering: tokio::sync::Mutex::default(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),
             claims,
@@ -102,6 +111,10 @@ impl Engine {
         engine.0.tasks.spawn(engine.clone().serve_claims(requests));
         let sweeper = engine.clone();
         engine.0.tasks.spawn(async move { sweeper.sweep().await });
+        let timekeeper = engine.clone();
+        engine.0.tasks.spawn(async move { timekeeper.keep_time().await });
+        let postman = engine.clone();
+        engine.0.tasks.spawn(async move { postman.carry_post().await });
         Ok(engine)
     }
 
@@ -163,7 +176,47 @@ impl Engine {
             {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old jobs");
             }
+            if ticks.is_multiple_of(FORGET_EVERY)
+                && let Err(error) = self.forget_reports().await
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot forget old reports");
+            }
             ticks = ticks.wrapping_add(1);
+        }
+    }
+
+    /// Starts what schedules say, and writes the reports of what has happened.
+    async fn keep_time(&self) {
+        loop {
+            tokio::select! {
+                () = self.0.stopping.cancelled() => return,
+                () = tokio::time::sleep(self.0.limits.tick) => {}
+            }
+            let failed =
+                |what: &str, error: Error| tracing::error!(error = &error as &dyn std::error::Error, "cannot {what}");
+            if let Err(error) = self.start_due().await {
+                failed("look at the schedules", error);
+            }
+            if let Err(error) = self.summary_due().await {
+                failed("write the daily summary", error);
+            }
+            if let Err(error) = self.report_endings().await {
+                failed("write the reports of ended jobs", error);
+            }
+        }
+    }
+
+    /// Delivers reports, whether they have just been written or are to be tried again.
+    async fn carry_post(&self) {
+        loop {
+            tokio::select! {
+                () = self.0.stopping.cancelled() => return,
+                () = self.0.post.notified() => {}
+                () = tokio::time::sleep(self.0.limits.tick) => {}
+            }
+            if let Err(error) = self.deliver_due().await {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot deliver reports");
+            }
         }
     }
 }

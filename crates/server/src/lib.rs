@@ -24,6 +24,7 @@ mod config;
 mod data_dir;
 mod engine;
 mod error;
+mod notify;
 mod rest;
 mod server;
 mod tls;

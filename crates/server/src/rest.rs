@@ -17,8 +17,10 @@ mod jobs;
 mod openapi;
 mod points;
 mod problem;
+mod reports;
 mod restores;
 mod retention;
+mod schedules;
 mod service;
 mod stores;
 mod tasks;
@@ -92,6 +94,19 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(restores::start))
         .routes(routes!(restores::plan))
         .routes(routes!(exports::start))
+        .routes(routes!(schedules::list, schedules::create))
+        .routes(routes!(schedules::show, schedules::set, schedules::remove))
+        .routes(routes!(schedules::starts))
+        .routes(routes!(schedules::add_blackouts))
+        .routes(routes!(schedules::planned))
+        .routes(routes!(reports::list))
+        .routes(routes!(reports::mail, reports::set_mail, reports::remove_mail))
+        .routes(routes!(reports::test_mail))
+        .routes(routes!(reports::webhooks, reports::add_webhook))
+        .routes(routes!(reports::remove_webhook))
+        .routes(routes!(reports::test_webhook))
+        .routes(routes!(reports::summary, reports::set_summary, reports::remove_summary))
+        .routes(routes!(reports::send_summary))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

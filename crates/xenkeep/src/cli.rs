@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, drives, exports, groups, jobs, points, restores, server, tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, points, reports, restores, schedules,
+    server, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -90,6 +91,10 @@ pub(crate) enum Command {
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
+    #[command(subcommand)]
+    Schedule(schedules::Schedules),
+    #[command(subcommand)]
+    Report(reports::Reports),
     Completion(completion::Completion),
 }
 

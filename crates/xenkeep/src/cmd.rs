@@ -12,7 +12,9 @@ pub(crate) mod jobs;
 pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
+pub(crate) mod reports;
 pub(crate) mod restores;
+pub(crate) mod schedules;
 pub(crate) mod server;
 pub(crate) mod starts;
 pub(crate) mod stores;
@@ -60,6 +62,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Schedule(schedules) => schedules.run(&context).await,
+        Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),
     }
 }

@@ -18,6 +18,8 @@ pub(crate) mod journal;
 mod points;
 #[path = "queue.rs"]
 mod queue;
+#[path = "schedules.rs"]
+mod schedules;
 #[path = "tokens.rs"]
 mod tokens;
 #[path = "upkeep.rs"]

@@ -163,7 +163,7 @@ impl Engine {
         }
     }
 
-    fn zone(&self, name: Option<&str>) -> Result<TimeZone, Error> {
+    pub(super) fn zone(&self, name: Option<&str>) -> Result<TimeZone, Error> {
         let Some(name) = name else { return Ok(self.0.time_zone.clone()) };
         names::check_label("the name of a time zone", name)?;
         TimeZone::get(name).map_err(|_| {

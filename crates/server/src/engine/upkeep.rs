@@ -21,17 +21,7 @@ impl Engine {
     /// Queues a verification.
     pub async fn verify(&self, name_or_id: &str, request: VerifyRequest) -> Result<Job, Error> {
         let datastore = self.datastore(name_or_id).await?;
-        if request.depth == VerifyDepth::Quick && !request.is_whole() {
-            let problem = Problem::new("verify.quick_is_whole", "a quick verification looks at everything");
-            return Err(Error::Invalid(problem.hint("share and age are for a full one")));
-        }
-        if let Some(share) = request.share_percent {
-            check_percent("the share", share)?;
-            if share <= 0.0 {
-                return Err(Error::Invalid(Problem::new("request.invalid", "a share of nothing verifies nothing")));
-            }
-        }
-        check_seconds("the age", request.older_than_seconds.unwrap_or(0))?;
+        check_verify(&request)?;
         self.queue(NewJob::new(JobSpec::VerifyDatastore { datastore: datastore.id, request }, &datastore.name)).await
     }
 
@@ -76,6 +66,21 @@ fn oldest_first(mut points: Vec<Point>) -> Vec<String> {
     points.sort_by(|a, b| (a.taken_at, &a.id).cmp(&(b.taken_at, &b.id)));
     points.dedup_by(|a, b| a.id == b.id);
     points.into_iter().map(|point| point.id).collect()
+}
+
+/// What can be verified that way.
+pub(super) fn check_verify(request: &VerifyRequest) -> Result<(), Error> {
+    if request.depth == VerifyDepth::Quick && !request.is_whole() {
+        let problem = Problem::new("verify.quick_is_whole", "a quick verification looks at everything");
+        return Err(Error::Invalid(problem.hint("share and age are for a full one")));
+    }
+    if let Some(share) = request.share_percent {
+        check_percent("the share", share)?;
+        if share <= 0.0 {
+            return Err(Error::Invalid(Problem::new("request.invalid", "a share of nothing verifies nothing")));
+        }
+    }
+    check_seconds("the age", request.older_than_seconds.unwrap_or(0))
 }
 
 fn check_percent(what: &str, percent: f64) -> Result<(), Error> {

@@ -23,6 +23,8 @@ use utoipa::{Modify, OpenApi};
         (name = "jobs", description = "Runs of one thing"),
         (name = "points", description = "What can be restored"),
         (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),
+        (name = "schedules", description = "When something starts"),
+        (name = "reports", description = "What people are told without asking"),
         (name = "service", description = "The server itself"),
     )
 )]

@@ -84,6 +84,17 @@ impl Rig {
         Self::start_in(self.dir.clone(), self.clock.clone(), |_| {}).await
     }
 
+    /// Takes the server down; something happens; and it starts again on the same directory.
+    pub(crate) async fn restart_with(
+        mut self,
+        change: impl FnOnce(&mut ServerConfig),
+        meanwhile: impl FnOnce(&Self),
+    ) -> Self {
+        self.server.take().unwrap().shutdown().await.unwrap();
+        meanwhile(&self);
+        Self::start_in(self.dir.clone(), self.clock.clone(), change).await
+    }
+
     /// As after a SIGKILL: a new server on a copy of what lies on disk at this moment, nothing closed.
     pub(crate) async fn crash_and_start(&self) -> Self {
         let copy = tempfile::tempdir().unwrap();

@@ -15,8 +15,12 @@ mod mover;
 mod openapi;
 mod points;
 mod recovery;
+mod reports;
 mod requests;
 mod retention;
+mod schedules;
+#[path = "../../../../tests/peers/smtp.rs"]
+mod smtp;
 mod start;
 mod tls;
 mod upkeep;
