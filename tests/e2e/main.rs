@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod kill;
+mod tasks;
 mod upkeep;

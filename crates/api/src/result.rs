@@ -11,6 +11,7 @@ use crate::{
 /// What a job made or found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "one a job, moved a few times and written as JSON")]
 pub enum JobResult {
     /// Of `check-client`; also of one that could not log in.
     Pool {

@@ -11,6 +11,7 @@ use crate::{
 /// What a job is to do. Written to the database as it is: ids, no secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(clippy::large_enum_variant, reason = "one a job, moved a few times and written as JSON")]
 pub enum JobSpec {
     /// Log in to a client's pool, pin its certificate, say what it is.
     CheckClient {

@@ -22,5 +22,6 @@ mod schedules;
 #[path = "../../../../tests/peers/smtp.rs"]
 mod smtp;
 mod start;
+mod tasks;
 mod tls;
 mod upkeep;

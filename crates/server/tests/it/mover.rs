@@ -138,7 +138,7 @@ fn plan(point: &str, placement: &Placement) -> RestorePlan {
 /// A pool with the VMs `web`, `db` and twice `twin`, and one host.
 pub(crate) fn selected(source: &Source) -> Selected {
     let vm = |name: &str, number: u32| SelectedVm {
-        uuid: format!("0f1e2d3c-0000-4000-8000-{number:012x}"),
+        uuid: format!("0f1e2d3c-0000-4000-8000-{number:012}"),
         name: name.to_owned(),
         power_state: PowerState::Running,
         tags: Vec::new(),
