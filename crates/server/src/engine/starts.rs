@@ -250,7 +250,7 @@ fn summed_up(id: RunId, jobs: Vec<Job>) -> Run {
         *count += 1;
     }
     let ended = counts.queued + counts.running == 0;
-    let state = ended.then(|| match counts {
+    let state = ended.then_some(match counts {
         RunCounts { failed: 1.., .. } => JobState::Failed,
         RunCounts { cancelled: 1.., .. } => JobState::Cancelled,
         RunCounts { warning: 1.., .. } => JobState::Warning,
