@@ -30,6 +30,9 @@ pub struct LeasedJob {
     /// For `rescan-datastore`: the points that the catalogue knows in it.
     #[serde(default)]
     pub known_points: Vec<KnownPoint>,
+    /// For `check-client`: the client's jobs that have not ended. What bears the mark of another one is left over.
+    #[serde(default)]
+    pub unfinished: Vec<JobId>,
     /// For `recover`: the open journal of the interrupted job, in the order in which it was written.
     pub journal: Vec<JournalEntry>,
 }
@@ -50,6 +53,18 @@ pub struct ClientAccess {
     /// How data travels.
     pub transport: Transport,
     /// The pinned certificate (SHA-256, lower-case hex); none before first contact and with http.
+    pub certificate_sha256: Option<String>,
+    /// The pool's hosts as they were known last: where the pool is looked for when `address` does not answer.
+    #[serde(default)]
+    pub members: Vec<MemberAccess>,
+}
+
+/// A host of a client's pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberAccess {
+    /// Address of its management interface.
+    pub address: String,
+    /// Its certificate as the pool named it (SHA-256, lower-case hex).
     pub certificate_sha256: Option<String>,
 }
 

@@ -153,7 +153,7 @@ impl Catalog {
         let before = if self.is_shared() { millis(now - ADDED_AT_LAST) } else { i64::MAX };
         let mut tx = self.write().await?;
         for delete in [
-            "DELETE FROM clients WHERE ready = 0 AND created_ms < $1",
+            "DELETE FROM clients WHERE ready <> 1 AND created_ms < $1",
             "DELETE FROM datastores WHERE repository_id IS NULL AND created_ms < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;

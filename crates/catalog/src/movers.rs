@@ -217,7 +217,7 @@ impl Catalog {
                     id: id("clients.id", row.try_get("id")?)?,
                     name: row.try_get("name")?,
                     address: row.try_get("address")?,
-                    hosts: pool.map(|pool| pool.host_addresses).unwrap_or_default(),
+                    hosts: pool.map(|pool| pool.addresses().map(str::to_owned).collect()).unwrap_or_default(),
                     mover: row.try_get("mover")?,
                 })
             })

@@ -14,14 +14,14 @@
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `backup` `restore` `export` `check` `inventory` `datastore` | the jobs |
 //! | `metadata` `hosts` `streamed` `feed` | a pool's database, its hosts: points of one stream each |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
 mod addresses;
 mod backup;
-mod client;
+mod check;
 mod content;
 mod context;
 mod copy;
@@ -33,6 +33,7 @@ mod forget;
 mod hooks;
 mod hosts;
 mod identity;
+mod inventory;
 mod journal;
 mod keys;
 mod lease;

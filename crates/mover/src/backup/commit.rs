@@ -6,9 +6,10 @@ use xenkeep_repo::Meta;
 
 use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
-    client,
     context::{JobContext, Stop},
-    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile, PoolFile},
+    inventory,
+    journal::Made,
+    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile},
     problem::{self, bytes},
     session::Session,
 };
@@ -61,14 +62,14 @@ async fn point_file(
     snapshot: &Snapshot,
     read: &Read,
 ) -> Result<PointFile, Stop> {
-    let pool = cx.or_cancelled(client::summary(session)).await?;
+    let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     Ok(PointFile {
         format: FORMAT,
         written_by: concat!("xenkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
         kind: PointKind::Vm,
         job: cx.job,
         client: Named { id: session.client.id, name: session.client.name.clone() },
-        pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
+        pool,
         vm: Some(Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() }),
         source: None,
         taken_at: snapshot.record.snapshot_time,

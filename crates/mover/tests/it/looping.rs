@@ -35,6 +35,7 @@ fn create_datastore(path: &str) -> LeasedJob {
         point: None,
         secret: None,
         known_points: Vec::new(),
+        unfinished: Vec::new(),
         journal: Vec::new(),
     }
 }
@@ -50,6 +51,7 @@ pub(crate) async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::Tcp
         password: Secret::new("hunter2"),
         transport: Transport::Http,
         certificate_sha256: None,
+        members: Vec::new(),
     };
     let job = LeasedJob {
         id: JobId::random(),
@@ -61,6 +63,7 @@ pub(crate) async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::Tcp
         point: None,
         secret: None,
         known_points: Vec::new(),
+        unfinished: Vec::new(),
         journal: Vec::new(),
     };
     (job, listener)

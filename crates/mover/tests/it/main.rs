@@ -9,6 +9,7 @@ mod export;
 mod late;
 mod looping;
 mod options;
+mod plans;
 mod restore;
 mod rig;
 mod stores;

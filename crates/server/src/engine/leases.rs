@@ -205,9 +205,13 @@ impl Engine {
             JobSpec::RescanDatastore { datastore } => self.known_points(datastore).await?,
             _ => Vec::new(),
         };
+        let unfinished = match claimed.spec {
+            JobSpec::CheckClient { client } => catalog.unfinished_jobs(client).await?,
+            _ => Vec::new(),
+        };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         let Claimed { id, fence, spec, .. } = claimed;
-        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, journal })
+        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {

@@ -66,7 +66,7 @@ impl Engine {
     /// Forgets short jobs of old: they hold long answers, and say nothing that is true today.
     pub(super) async fn forget_short_jobs(&self) -> Result<(), Error> {
         let before = self.0.clock.now() - SHORT_JOBS_KEPT;
-        for kind in [JobKind::ListVms, JobKind::CheckClient, JobKind::ProtectPoint] {
+        for kind in [JobKind::BrowseClient, JobKind::CheckClient, JobKind::PlanRestore, JobKind::ProtectPoint] {
             self.0.catalog.forget_jobs(kind, before).await?;
         }
         Ok(())

@@ -245,9 +245,10 @@ async fn another_version_or_a_host_of_a_pool_gets_nothing() {
     // The pool says of itself that it has a host at this address.
     let engine = rig.engine().clone();
     let mut pool = mover::pool();
-    pool.host_addresses = vec!["192.0.2.7".to_owned()];
-    let checking =
-        mover::FakeMover::start(&engine, move |_| mover::good(xenkeep_api::JobResult::Pool { pool: pool.clone() }));
+    pool.members = vec![xenkeep_api::PoolHost { address: "192.0.2.7".to_owned(), ..xenkeep_api::PoolHost::default() }];
+    let checking = mover::FakeMover::start(&engine, move |_| {
+        mover::good(xenkeep_api::JobResult::Pool { pool: pool.clone(), checks: Vec::new() })
+    });
     let checked = rig.send(Method::POST, "/clients/lab/check").await;
     assert_eq!(checked.status(), StatusCode::OK);
     checking.stop().await;

@@ -34,7 +34,7 @@ pub(crate) fn client() -> Client {
             product: "XCP-ng 8.3.0".into(),
             hosts: 2,
             certificate_sha256: Some("ab".repeat(32)),
-            host_addresses: Vec::new(),
+            ..PoolSummary::default()
         }),
         mover: None,
         limits: ClientLimits::default(),
@@ -54,6 +54,7 @@ pub(crate) fn vm() -> PoolVm {
         uuid: "5bb2e1a6-6f0c-4d3c-9a51-6b1a1f6f7d10".into(),
         name: "web1".into(),
         power_state: PowerState::Running,
+        host: None,
         tools: true,
         tags: vec!["prod".into(), "web".into()],
         disks: vec![disk("0", 4 * GIB), disk("1", 12 * GIB)],
