@@ -125,6 +125,7 @@ async fn fill(catalog: &Catalog, count: usize) -> Result<Vec<JobId>> {
             transport: Transport::Https,
             certificate_sha256: None,
             pool: None,
+            mover: None,
             limits: ClientLimits::default(),
             created_at: now,
         };

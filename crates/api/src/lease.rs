@@ -60,7 +60,7 @@ pub struct ClientAccess {
 }
 
 /// A host of a client's pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemberAccess {
     /// Address of its management interface.
     pub address: String,

@@ -8,7 +8,6 @@ use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
     context::{JobContext, Stop},
     inventory,
-    journal::Made,
     point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile},
     problem::{self, bytes},
     session::Session,

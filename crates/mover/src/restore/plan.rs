@@ -46,7 +46,7 @@ pub(super) async fn make(
             (name.clone(), None)
         }
         Placement::Overwrite { .. } => {
-            let old = overwrite::original(session, &point.file.vm.id).await?;
+            let old = overwrite::original(session, &point.file.source().id).await?;
             if let Some((_, vm)) = &old {
                 keep(overwrite::check(vm), &mut refusals)?;
             }

@@ -247,7 +247,7 @@ async fn another_version_or_a_host_of_a_pool_gets_nothing() {
     let mut pool = mover::pool();
     pool.members = vec![xenkeep_api::PoolHost { address: "192.0.2.7".to_owned(), ..xenkeep_api::PoolHost::default() }];
     let checking = mover::FakeMover::start(&engine, move |_| {
-        mover::good(xenkeep_api::JobResult::Pool { pool: pool.clone(), checks: Vec::new() })
+        mover::good(xenkeep_api::JobResult::Pool { pool: Some(pool.clone()), checks: Vec::new() })
     });
     let checked = rig.send(Method::POST, "/clients/lab/check").await;
     assert_eq!(checked.status(), StatusCode::OK);
