@@ -280,7 +280,8 @@ async fn the_daily_summary_names_vms_without_a_good_point() {
         rig.end_job(state).await;
     }
     rig.tell().await;
-    (smtp.mail(), smtp.mail());
+    smtp.mail();
+    smtp.mail();
     let report: Report = answer(rig.send(Method::POST, "/reports/summary/send").await, StatusCode::OK).await;
     let findings = report.summary.unwrap();
     let named: Vec<_> =

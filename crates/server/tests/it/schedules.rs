@@ -88,7 +88,9 @@ async fn starts_once_and_says_what_came_of_it() {
     // However often, and by however many at once.
     let engine = rig.engine();
     let (a, b, c) = tokio::join!(engine.start_due(), engine.start_due(), engine.start_due());
-    (a.unwrap(), b.unwrap(), c.unwrap());
+    for rung in [a, b, c] {
+        rung.unwrap();
+    }
     rig.ring().await;
     assert_eq!(rig.outcomes("nightly").await, [("2027-01-10T21:00:00Z".to_owned(), StartOutcome::Started)]);
     let jobs = rig.upkeep("verify-datastore").await;
