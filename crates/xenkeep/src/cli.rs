@@ -87,7 +87,7 @@ pub(crate) enum Command {
     Backup(backups::Backup),
     #[command(subcommand)]
     Point(points::Points),
-    Restore(sources::Restore),
+    Restore(sources::AnyRestore),
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),

@@ -12,6 +12,7 @@ mod options;
 mod plans;
 mod restore;
 mod rig;
+mod sources;
 mod stores;
 mod tap;
 mod upkeep;

@@ -8,7 +8,7 @@ use crate::Exit;
 /// Restore VMs, a pool's database, or a host.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-pub(crate) struct Restore {
+pub(crate) struct AnyRestore {
     #[command(flatten)]
     vm: Option<restores::Restore>,
     #[command(subcommand)]
@@ -22,7 +22,7 @@ enum Other {
     Host(RestoreHost),
 }
 
-impl Restore {
+impl AnyRestore {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match (self.other, self.vm) {
             (Some(Other::MetaData(restore)), _) => restore.run(context).await,

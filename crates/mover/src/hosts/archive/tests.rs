@@ -57,12 +57,19 @@ fn any_other_end_is_refused() {
 
 #[test]
 fn any_flipped_bit_is_found() {
-    let whole = gzip(&whole());
-    // The ten bytes of gzip's header say nothing of the content.
+    let plain = whole();
+    let whole = gzip(&plain);
+    let unpacked = |bytes: &[u8]| {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut GzDecoder::new(bytes), &mut content).map(|_| content)
+    };
+    // The ten bytes of gzip's header say nothing of the content; nor do some bits of a table of codes that are not used.
     for at in 10..whole.len() {
         let mut bad = whole.clone();
         bad[at] ^= 4;
-        assert!(read(&bad[..]).is_err(), "byte {at}");
+        if !matches!(unpacked(&bad), Ok(content) if content == plain) {
+            assert!(read(&bad[..]).is_err(), "byte {at}");
+        }
     }
 }
 
