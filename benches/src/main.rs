@@ -12,6 +12,7 @@ mod path;
 mod peers;
 mod pipeline;
 mod points;
+mod queue;
 mod report;
 mod restore;
 mod verify;
@@ -79,6 +80,18 @@ enum Part {
 enum Role {
     /// Measures the repository: full and incremental backups, far stores, and what else `--parts` names by default.
     Repo,
+    /// Measures the queue on SQLite and PostgreSQL: many waiting jobs, many movers, one in four of them killed.
+    Queue {
+        /// Jobs that wait.
+        #[arg(long, default_value_t = 5000)]
+        jobs: usize,
+        /// Movers that ask for them.
+        #[arg(long, default_value_t = 20)]
+        movers: usize,
+        /// Decides when movers are killed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Only makes the disk, for several runs with `--disk`.
     Disk { dir: PathBuf },
     /// Makes a repository.
@@ -146,6 +159,10 @@ fn main() -> Result<()> {
         #[cfg(feature = "rustic")]
         Some(Role::RusticWrite { disk, repo }) => peers::rustic::write(disk, repo),
         Some(Role::Verify { repo, quick }) => run(verify::verify(repo, *quick)),
+        Some(Role::Queue { jobs, movers, seed }) => {
+            let size = queue::Size { jobs: *jobs, movers: *movers, seed: *seed };
+            run(queue::measure(scratch(&arguments)?.path(), size))
+        }
         Some(Role::Repo) => bench(&arguments, &REPO_PARTS),
         None => bench(&arguments, &DEFAULT_PARTS),
     }
@@ -155,12 +172,16 @@ fn run(role: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(role)
 }
 
-fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
-    let scratch = match &arguments.scratch {
+fn scratch(arguments: &Arguments) -> Result<tempfile::TempDir> {
+    match &arguments.scratch {
         Some(dir) => std::fs::create_dir_all(dir).and_then(|()| tempfile::tempdir_in(dir)),
         None => tempfile::tempdir(),
     }
-    .context("cannot make a scratch directory")?;
+    .context("cannot make a scratch directory")
+}
+
+fn bench(arguments: &Arguments, default_parts: &[Part]) -> Result<()> {
+    let scratch = scratch(arguments)?;
     let scratch = scratch.path();
     let chosen = if arguments.parts.is_empty() { default_parts } else { &arguments.parts };
     let parts = |part| chosen.contains(&part);

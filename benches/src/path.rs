@@ -48,7 +48,7 @@ impl Lab {
         let password = dir.path().join("pool/pool-password").display().to_string();
         for (client, transport, address) in [(PLAIN, "http", pool.http_address()), (TLS, "https", pool.https_address())]
         {
-            let add = ["client", "add", client, "--address", address, "--transport", transport];
+            let add = ["client", "add", client, "--address", address, "--transport", transport, "--trusted-network"];
             product.ok(&[&add[..], &["--user", "root", "--password-file", &password]].concat())?;
         }
         Ok(Lab { product, dir, _pool: pool })

@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod kill;
+mod movers;
 mod tasks;
 mod upkeep;

@@ -5,6 +5,7 @@
 
 pub mod images;
 mod lab;
+pub mod network;
 mod pool;
 mod postgres;
 mod process;

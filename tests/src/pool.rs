@@ -1,7 +1,6 @@
 //! A simulated pool as a process, and its control endpoint.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -19,6 +18,10 @@ pub struct PoolOptions {
     pub vms: Vec<(String, Vec<PathBuf>)>,
     /// Names of the VMs that run from the start.
     pub running: Vec<String>,
+    /// Where it listens; on loopback unless said otherwise.
+    pub address: Option<String>,
+    /// What stands before the command.
+    pub prefix: Vec<String>,
     /// Further arguments of `xensim`.
     pub more: Vec<String>,
 }
@@ -66,9 +69,10 @@ impl Pool {
         let password_file = storage.join("pool-password");
         std::fs::create_dir_all(storage)?;
         std::fs::write(&password_file, PASSWORD)?;
-        let mut command = Command::new(binary("xensim")?);
+        let mut command = crate::process::prefixed(&options.prefix, &binary("xensim")?);
+        let listen = format!("{}:0", options.address.as_deref().unwrap_or("127.0.0.1"));
         command.arg("--storage").arg(storage.join("pool")).arg("--password-file").arg(&password_file);
-        command.args(["--listen", "127.0.0.1:0", "--listen-tls", "127.0.0.1:0", "--keep-deleted"]);
+        command.args(["--listen", &listen, "--listen-tls", &listen, "--listen-control", &listen, "--keep-deleted"]);
         for (name, disks) in &options.vms {
             let disks: Vec<_> = disks.iter().map(|path| path.display().to_string()).collect();
             command.args(["--vm", &format!("{name}={}", disks.join(","))]);

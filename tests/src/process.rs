@@ -56,3 +56,15 @@ impl Drop for Running {
         let _ = self.0.wait();
     }
 }
+
+/// `program` with what stands before it, such as a command that runs it elsewhere.
+pub(crate) fn prefixed(prefix: &[String], program: &std::path::Path) -> Command {
+    match prefix {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    }
+}

@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::process::binary;
+use crate::process::{binary, prefixed};
 
 /// A server and the data directory in which the command line finds it.
 #[derive(Debug)]
 pub struct Product {
     server: Option<std::process::Child>,
     data: PathBuf,
+    prefix: Vec<String>,
+    arguments: Vec<String>,
 }
 
 /// How a command ended and what it said.
@@ -33,7 +35,16 @@ impl Product {
     /// # Errors
     /// When it does not come up within a minute.
     pub fn start(data: &Path) -> Result<Self> {
-        let mut product = Self { server: None, data: data.to_owned() };
+        Self::start_on(&[], data, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// As [`Self::start`], with what stands before each command, and the server's own arguments.
+    ///
+    /// # Errors
+    /// When it does not come up within a minute.
+    pub fn start_on(prefix: &[String], data: &Path, arguments: &[&str]) -> Result<Self> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let mut product = Self { server: None, data: data.to_owned(), prefix: prefix.to_vec(), arguments };
         product.restart()?;
         Ok(product)
     }
@@ -45,8 +56,8 @@ impl Product {
     pub fn restart(&mut self) -> Result<()> {
         std::fs::create_dir_all(&self.data)?;
         let log = std::fs::File::options().create(true).append(true).open(self.log_file())?;
-        let mut command = Command::new(binary("xenkeep")?);
-        command.arg("server").arg("--data").arg(&self.data).args(["--listen", "127.0.0.1:0"]);
+        let mut command = prefixed(&self.prefix, &binary("xenkeep")?);
+        command.arg("server").arg("--data").arg(&self.data).args(&self.arguments);
         self.server = Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
         let deadline = Instant::now() + Duration::from_secs(60);
         while !self.run(&["job", "list"])?.good() {
@@ -109,7 +120,7 @@ impl Product {
     /// # Errors
     /// When the binary is not built.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = Command::new(binary("xenkeep")?);
+        let mut command = prefixed(&self.prefix, &binary("xenkeep")?);
         command.arg("--data").arg(&self.data).args(arguments).stdin(Stdio::null());
         Ok(command)
     }

@@ -20,6 +20,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("curl", "is the plain HTTP client in tests"),
     ("openssl", "is the TLS client that agrees or not"),
     ("g++", "builds libFuzzer"),
+    ("iproute2", "joins network namespaces in tests"),
+    ("postgresql", "holds the catalogue in tests, in a cluster of their own"),
     ("procps", "sends signals in tests"),
     ("python3-venv", "holds the XenAPI SDK, an S3 server and a mail server"),
 ];

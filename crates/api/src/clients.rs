@@ -1,10 +1,10 @@
-//! Clients (pools that are backed up) and what is found on them.
+//! Clients: pools that are backed up.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ClientId, Secret};
+use crate::{ClientId, PoolSummary, Secret};
 
 /// How bulk data (exports, imports) travels between pool and mover. API calls use it too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -17,23 +17,26 @@ pub enum Transport {
     Https,
 }
 
-/// A XenServer / XCP-ng pool, reached through its master. Its password is never shown.
+/// A XenServer / XCP-ng pool, reached through any of its hosts. Its password is never shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Client {
     /// Our id of it.
     pub id: ClientId,
     /// The administrator's name for it; unique.
     pub name: String,
-    /// `host` or `host:port` of the pool master.
+    /// `host` or `host:port` of a host of the pool; the master is found from there.
     pub address: String,
     /// User name on the pool.
     pub user: String,
     /// How data travels.
     pub transport: Transport,
-    /// SHA-256 of the master's certificate (lower-case hex), pinned at first contact; none with `http`.
+    /// SHA-256 of the certificate of the host at that address (lower-case hex), pinned at first contact; none with `http`.
     pub certificate_sha256: Option<String>,
     /// What the pool said of itself when it was added or last checked.
     pub pool: Option<PoolSummary>,
+    /// The mover that does its jobs; without one, whichever is free.
+    #[serde(default)]
+    pub mover: Option<String>,
     /// How many jobs may work on it at once.
     #[serde(default)]
     pub limits: ClientLimits,
@@ -64,7 +67,7 @@ pub struct ClientLimits {
 pub struct NewClient {
     /// The administrator's name for it.
     pub name: String,
-    /// `host` or `host:port` of the pool master; the port defaults to the transport's (80 or 443).
+    /// `host` or `host:port` of any host of the pool; the port defaults to the transport's (80 or 443).
     pub address: String,
     /// User name on the pool; `root`, or one with the role `pool-admin`.
     pub user: String,
@@ -73,99 +76,42 @@ pub struct NewClient {
     /// How data travels; https unless said otherwise.
     #[serde(default)]
     pub transport: Transport,
+    /// The administrator says that the management network is trusted: `http` is refused without it, because the
+    /// password and all disks travel in clear text then.
+    #[serde(default)]
+    pub trusted_network: bool,
     /// The certificate to expect, as SHA-256 in hex with or without colons; without it the first one seen is pinned.
     #[serde(default)]
     pub certificate_sha256: Option<String>,
+    /// The mover that does its jobs; without one, whichever is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mover: Option<String>,
 }
 
-/// What a pool says of itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PoolSummary {
-    /// uuid of the pool.
-    pub uuid: String,
-    /// Name of the pool; often empty, then the master's name.
-    pub name: String,
-    /// Name of the master.
-    pub master: String,
-    /// Product and version, such as `XCP-ng 8.3.0`.
-    pub product: String,
-    /// Number of hosts.
-    pub hosts: u32,
-    /// Certificate that the master showed: SHA-256, lower-case hex. None over http.
+/// What is to change of a client; what is absent stays. The change is made only if a login with it works.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientChange {
+    /// `host` or `host:port` of any host of the pool.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// User name on the pool.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Its password.
+    #[serde(default)]
+    pub password: Option<Secret>,
+    /// How data travels.
+    #[serde(default)]
+    pub transport: Option<Transport>,
+    /// As in a new client: needed to change to `http`.
+    #[serde(default)]
+    pub trusted_network: bool,
+    /// The certificate to expect from now on. With another address or transport and without this, the one that is shown
+    /// at the login is pinned anew.
+    #[serde(default)]
     pub certificate_sha256: Option<String>,
-}
-
-/// Power state of a VM, XAPI's `vm_power_state`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum PowerState {
-    /// Off.
-    Halted,
-    /// In memory, not scheduled.
-    Paused,
-    /// On.
-    Running,
-    /// Memory is on disk.
-    Suspended,
-}
-
-impl std::fmt::Display for PowerState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Halted => "halted",
-            Self::Paused => "paused",
-            Self::Running => "running",
-            Self::Suspended => "suspended",
-        })
-    }
-}
-
-/// Text that is no [`PowerState`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no power state: running, halted, paused or suspended is meant")]
-pub struct NotAPowerState(String);
-
-impl std::str::FromStr for PowerState {
-    type Err = NotAPowerState;
-
-    fn from_str(text: &str) -> Result<Self, NotAPowerState> {
-        match text.trim().to_ascii_lowercase().as_str() {
-            "halted" => Ok(Self::Halted),
-            "paused" => Ok(Self::Paused),
-            "running" => Ok(Self::Running),
-            "suspended" => Ok(Self::Suspended),
-            _ => Err(NotAPowerState(text.chars().filter(|c| !c.is_control()).take(40).collect())),
-        }
-    }
-}
-
-/// A VM as found on a pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PoolVm {
-    /// XAPI's uuid.
-    pub uuid: String,
-    /// name-label; not unique on a pool.
-    pub name: String,
-    /// Power state.
-    pub power_state: PowerState,
-    /// Guest tools: seen running in the guest.
-    pub tools: bool,
-    /// Its tags.
-    pub tags: Vec<String>,
-    /// Its disks, by position.
-    pub disks: Vec<PoolDisk>,
-}
-
-/// A disk (VDI) of a VM as found on a pool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PoolDisk {
-    /// `userdevice` of the VBD: `0`, `1` …
-    pub position: String,
-    /// uuid of the VDI.
-    pub vdi_uuid: String,
-    /// name-label of the VDI.
-    pub name: String,
-    /// Virtual size in bytes.
-    pub size_bytes: u64,
-    /// name-label of its SR.
-    pub sr: String,
+    /// Pin the certificate that is shown now, whatever was pinned: for a certificate that was renewed on purpose.
+    #[serde(default)]
+    pub pin_anew: bool,
 }

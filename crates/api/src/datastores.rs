@@ -23,6 +23,9 @@ pub struct Datastore {
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+    /// The movers that reach it. None are named when any does; a directory is on the movers that are named.
+    #[serde(default)]
+    pub movers: Vec<String>,
     /// What lies in it, and when it was verified and pruned.
     #[serde(default)]
     pub state: DatastoreState,
@@ -76,13 +79,17 @@ pub struct NewDatastore {
     /// The secret of its access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub s3_secret_access_key: Option<Secret>,
+    /// The movers that reach it; without any, a directory is on the mover that is built into the server, and a place on
+    /// an S3 server is reached by all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub movers: Vec<String>,
 }
 
 impl NewDatastore {
     /// One in a directory.
     #[must_use]
     pub fn directory(name: impl Into<String>, path: impl Into<String>) -> Self {
-        Self { name: name.into(), path: Some(path.into()), s3: None, s3_secret_access_key: None }
+        Self { name: name.into(), path: Some(path.into()), s3: None, s3_secret_access_key: None, movers: Vec::new() }
     }
 }
 

@@ -8,6 +8,7 @@
 mod drives;
 mod error;
 mod events;
+mod movers;
 mod reports;
 mod schedules;
 mod sources;
@@ -26,8 +27,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use error::Error;
 
 use crate::{
-    BackupRequest, Client, Datastore, ExportRequest, Job, JobKind, JobState, LogLine, NewClient, NewDatastore, Point,
-    PointFilter, PoolVm, Problem, RecoverySheet, RestoreRequest, Secret,
+    BackupRequest, Client, ClientChange, ClientCheck, Datastore, ExportRequest, Job, JobKind, JobState, LogLine,
+    NewClient, NewDatastore, Node, Point, PointFilter, PoolVm, Problem, RecoverySheet, RestorePlan, RestoreRequest,
+    Secret,
 };
 
 /// Longest wait for an answer that is not a stream: `POST /clients` waits a minute for the pool.
@@ -43,6 +45,8 @@ pub enum Trust {
     System,
     /// The one with this SHA-256 (hex, colons allowed), whoever signed it and for whatever name.
     Pinned(String),
+    /// One that an authority in this text (PEM certificates) has signed for the server's name, and nobody else.
+    Authority(String),
 }
 
 /// Which jobs to list; what is absent does not restrict.
@@ -87,6 +91,9 @@ impl ApiClient {
             .no_proxy();
         if let (Trust::Pinned(pin), "https") = (trust, base.scheme()) {
             builder = builder.tls_backend_preconfigured(tls::pinned(pin)?);
+        }
+        if let (Trust::Authority(pem), "https") = (trust, base.scheme()) {
+            builder = builder.tls_backend_preconfigured(tls::signed_by(pem)?);
         }
         let http = builder.build().map_err(|source| Error::Unreachable { url: url.to_owned(), source })?;
         Ok(Self { base, token, http })
@@ -138,11 +145,29 @@ impl ApiClient {
         self.send(self.request(Method::DELETE, &["clients", name_or_id])).await.map(drop)
     }
 
-    /// `POST /clients/{name-or-id}/check`: logs in to the pool and answers with what it says of itself now.
+    /// `PATCH /clients/{name-or-id}`: changes a client, if a login with the change works.
     ///
     /// # Errors
     /// As all calls: [`Error`].
-    pub async fn check_client(&self, name_or_id: &str) -> Result<Client, Error> {
+    pub async fn set_client(&self, name_or_id: &str, change: &ClientChange) -> Result<Client, Error> {
+        self.answer(self.request(Method::PATCH, &["clients", name_or_id]).json(change)).await
+    }
+
+    /// `GET /clients/{name-or-id}/browse?path=`: the pool as a tree, from a node on.
+    ///
+    /// # Errors
+    /// As all calls: [`Error`].
+    pub async fn browse(&self, client: &str, path: &str) -> Result<Node, Error> {
+        let mut url = self.path(&["clients", client, "browse"]);
+        url.query_pairs_mut().append_pair("path", path);
+        self.answer(self.http.get(url).timeout(ANSWER_TIMEOUT)).await
+    }
+
+    /// `POST /clients/{name-or-id}/check`: looks at the pool, and answers with what was found.
+    ///
+    /// # Errors
+    /// As all calls: [`Error`].
+    pub async fn check_client(&self, name_or_id: &str) -> Result<ClientCheck, Error> {
         self.answer(self.request(Method::POST, &["clients", name_or_id, "check"])).await
     }
 
@@ -200,6 +225,14 @@ impl ApiClient {
     /// As all calls: [`Error`].
     pub async fn restore(&self, request: &RestoreRequest) -> Result<Job, Error> {
         self.post(&["restores"], request).await
+    }
+
+    /// `POST /restores/plan`: what a restore would do.
+    ///
+    /// # Errors
+    /// As all calls: [`Error`].
+    pub async fn plan_restore(&self, request: &RestoreRequest) -> Result<RestorePlan, Error> {
+        self.post(&["restores", "plan"], request).await
     }
 
     /// `POST /exports`: queues an export; [`ApiClient::job_content`] reads it.

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{ClientId, DatastoreId, JobId, JobSpec, KnownPoint, Point, S3Place, Secret, Transport};
 
 /// A job lent to a mover for a limited time, with the secrets of this job and no others.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct LeasedJob {
     /// The job.
     pub id: JobId,
@@ -29,12 +30,15 @@ pub struct LeasedJob {
     /// For `rescan-datastore`: the points that the catalogue knows in it.
     #[serde(default)]
     pub known_points: Vec<KnownPoint>,
+    /// For `check-client`: the client's jobs that have not ended. What bears the mark of another one is left over.
+    #[serde(default)]
+    pub unfinished: Vec<JobId>,
     /// For `recover`: the open journal of the interrupted job, in the order in which it was written.
     pub journal: Vec<JournalEntry>,
 }
 
 /// How to reach a client's pool.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ClientAccess {
     /// Our id of it.
     pub id: ClientId,
@@ -50,10 +54,22 @@ pub struct ClientAccess {
     pub transport: Transport,
     /// The pinned certificate (SHA-256, lower-case hex); none before first contact and with http.
     pub certificate_sha256: Option<String>,
+    /// The pool's hosts as they were known last: where the pool is looked for when `address` does not answer.
+    #[serde(default)]
+    pub members: Vec<MemberAccess>,
+}
+
+/// A host of a client's pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberAccess {
+    /// Address of its management interface.
+    pub address: String,
+    /// Its certificate as the pool named it (SHA-256, lower-case hex).
+    pub certificate_sha256: Option<String>,
 }
 
 /// How to open a datastore.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DatastoreAccess {
     /// Our id of it.
     pub id: DatastoreId,
@@ -72,7 +88,7 @@ pub struct DatastoreAccess {
 }
 
 /// Something that a job made, or is about to make, outside, and how to undo it. The server keeps it unread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JournalEntry {
     /// Chosen by the mover.
     pub id: Uuid,
@@ -81,7 +97,7 @@ pub struct JournalEntry {
 }
 
 /// What the server wants of a running job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Directive {
     /// Go on.
@@ -93,7 +109,7 @@ pub enum Directive {
 }
 
 /// Where a job is about to work.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Places {
     /// uuid of the host that the VM runs on.
     pub host: Option<String>,

@@ -13,6 +13,8 @@
 //! assert_eq!(serde_json::to_value(&problem).unwrap()["code"], "vm.not_found");
 //! ```
 
+pub mod browse;
+mod checks;
 mod clients;
 mod datastores;
 mod drives;
@@ -21,9 +23,11 @@ mod hosts;
 #[cfg(feature = "http")]
 pub mod http;
 mod ids;
+mod inventory;
 mod jobs;
 mod lease;
 mod metadata;
+mod movers;
 mod options;
 mod points;
 mod problem;
@@ -37,9 +41,9 @@ mod spec;
 mod tasks;
 mod upkeep;
 
-pub use clients::{
-    Client, ClientLimits, NewClient, NotAPowerState, PoolDisk, PoolSummary, PoolVm, PowerState, Transport,
-};
+pub use browse::{Fact, Node, NodeKind};
+pub use checks::{Check, CheckOutcome, ClientCheck};
+pub use clients::{Client, ClientChange, ClientLimits, NewClient, Transport};
 pub use datastores::{
     AttachRequest, Attached, Datastore, DatastoreKey, KeyChange, KnownPoint, NewDatastore, NewKey, RecoverySheet,
     RescanSummary, S3Place, UnreadablePoint,
@@ -48,9 +52,17 @@ pub use drives::{Drive, DriveChange, DriveJob, DriveState, NewDrive};
 pub use groups::{Group, GroupChange, NewGroup};
 pub use hosts::{HostBackupRequest, HostRestoreRequest, HostRestored, HostSummary};
 pub use ids::{ClientId, DatastoreId, JobId, RunId, ScheduleId, TaskId};
+pub use inventory::{
+    NotAPowerState, PoolDisk, PoolHost, PoolInterface, PoolInventory, PoolNetwork, PoolSr, PoolSummary, PoolVm,
+    PowerState, TransferNetwork,
+};
 pub use jobs::{DiskProgress, Job, JobReport, JobState, LogLevel, LogLine, Origin, Progress, RetryPolicy};
-pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, Places};
+pub use lease::{ClientAccess, DatastoreAccess, Directive, JournalEntry, LeasedJob, MemberAccess, Places};
 pub use metadata::{DatabaseSummary, MetaDataBackupRequest, MetaDataRestoreRequest, MetaDataRestored};
+pub use movers::{
+    ANY_MOVER, AddedMover, Fence, Finish, JournalWrite, LOCAL_MOVER, Mover, MoverChoice, MoverHello, MoverWelcome,
+    NewMover, Occupation, Occupied, Renewal, Renewed,
+};
 pub use options::{
     BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
     parse_expert,
@@ -63,7 +75,10 @@ pub use reports::{
     DailySummary, DeliveryState, Language, MailRequest, MailSecurity, MailSettings, NewWebhook, OverdueVm, Report,
     ReportDelivery, ReportKind, ReportWhen, ReportedJob, SummaryFindings, Webhook,
 };
-pub use restores::{BackupRequest, ExportFormat, ExportRequest, Placement, RestoreRequest, RestoredVm};
+pub use restores::{
+    BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
+    ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
+};
 pub use result::JobResult;
 pub use retention::{
     ForgetRequest, KeepReason, KeepWithin, NotATime, PlannedPoint, ProtectRequest, RetentionGroup, RetentionPlan,

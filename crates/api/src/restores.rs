@@ -1,9 +1,11 @@
-//! Requests that start a job: back up, restore, export; and what a restore made.
+//! Requests that start a job: back up, restore, export; what a restore would do, and what it made.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{BackupOptions, BackupType, PowerState, Transport};
+use crate::{BackupOptions, BackupType, PoolDisk, PowerState, Problem, Transport};
 
 /// Back up one VM.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -26,17 +28,60 @@ pub struct BackupRequest {
     pub options: BackupOptions,
 }
 
-/// Where a restored VM goes.
+/// Where a restored VM goes. A request that says both is refused: which VM is replaced never follows from a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "mode", rename_all = "kebab-case")]
+#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Placement {
-    /// Beside whatever is there: a new VM with this name-label, a new uuid and new MACs.
+    /// Beside whatever is there: a new VM with this name-label, a new uuid and new MACs. Nothing that stands is touched.
     Beside {
-        /// name-label of the new VM.
+        /// name-label of the new VM; no VM of the pool may bear it.
         name: String,
     },
-    /// Over the original: same name-label, uuid and MACs; the VM of that uuid, if there is one, is replaced.
-    Overwrite,
+    /// Over the original: same name-label, uuid and MACs; the VM of that uuid, if there is one, is replaced once the
+    /// restored one has arrived.
+    Overwrite {
+        /// Remove the disks of the original *before* the restore, where an SR has no room for both: uuid of the VM that
+        /// loses them, which must be the original. If the restore fails then, the original is lost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destroy_first: Option<String>,
+    },
+}
+
+impl Placement {
+    /// Over the original, which is removed only once the restored VM has arrived.
+    #[must_use]
+    pub fn overwrite() -> Self {
+        Self::Overwrite { destroy_first: None }
+    }
+}
+
+/// What becomes of a network card whose network the pool does not have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnmappedNetworks {
+    /// The restore is refused, before a byte is sent.
+    #[default]
+    Refuse,
+    /// The VM is restored without the card.
+    LeaveOut,
+}
+
+/// Which SRs and networks of the pool a restored VM gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RestorePlaces {
+    /// name-label or uuid of the SR for all disks without one of their own; the pool's default SR if absent.
+    #[serde(default)]
+    pub sr: Option<String>,
+    /// SRs of single disks: position (`0`, `1` …) to name-label or uuid.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub disk_srs: BTreeMap<String, String>,
+    /// Networks: name-label or uuid at the time of the backup, or `device:N` for one card, to name-label or uuid on the
+    /// pool. Those that are not named are found by uuid, then by name-label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub networks: BTreeMap<String, String>,
+    /// What becomes of a card whose network is not found.
+    #[serde(default)]
+    pub unmapped_networks: UnmappedNetworks,
 }
 
 /// Restore a VM from a point.
@@ -50,15 +95,173 @@ pub struct RestoreRequest {
     pub client: Option<String>,
     /// Where the VM goes.
     pub placement: Placement,
-    /// name-label or uuid of the SR for all disks; the pool's default SR if absent.
+    /// name-label or uuid of the SR for all disks without one of their own; the pool's default SR if absent.
     #[serde(default)]
     pub sr: Option<String>,
+    /// SRs of single disks: position (`0`, `1` …) to name-label or uuid.
+    #[serde(default)]
+    pub disk_srs: BTreeMap<String, String>,
+    /// Networks: name-label or uuid at the time of the backup, or `device:N` for one card, to name-label or uuid on the
+    /// pool. Those that are not named are found by uuid, then by name-label.
+    #[serde(default)]
+    pub networks: BTreeMap<String, String>,
+    /// What becomes of a card whose network is not found.
+    #[serde(default)]
+    pub unmapped_networks: UnmappedNetworks,
     /// Start the VM and wait for its guest ("recover and online").
     #[serde(default)]
     pub start: bool,
     /// How data travels this time, if not as the client says.
     #[serde(default)]
     pub transport: Option<Transport>,
+}
+
+impl RestoreRequest {
+    /// A restore of `point`, with everything else as usual.
+    #[must_use]
+    pub fn new(point: impl Into<String>, placement: Placement) -> Self {
+        Self {
+            point: point.into(),
+            client: None,
+            placement,
+            sr: None,
+            disk_srs: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            unmapped_networks: UnmappedNetworks::default(),
+            start: false,
+            transport: None,
+        }
+    }
+
+    /// SRs and networks.
+    #[must_use]
+    pub fn places(&self) -> RestorePlaces {
+        RestorePlaces {
+            sr: self.sr.clone(),
+            disk_srs: self.disk_srs.clone(),
+            networks: self.networks.clone(),
+            unmapped_networks: self.unmapped_networks,
+        }
+    }
+}
+
+/// What a restore would do, looked up on the pool without changing anything there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct RestorePlan {
+    /// Full id of the point.
+    pub point: String,
+    /// Name of the client that it would be restored to.
+    pub client: String,
+    /// name-label that the VM would bear.
+    pub vm_name: String,
+    /// uuid that it would bear; none for a new one.
+    pub vm_uuid: Option<String>,
+    /// Where it would go.
+    pub placement: Placement,
+    /// The VM that would be removed.
+    pub replaced: Option<ReplacedVm>,
+    /// Disks and where they would go.
+    pub disks: Vec<PlannedDisk>,
+    /// The SRs of these disks.
+    pub srs: Vec<PlannedSr>,
+    /// Network cards and where they would be plugged in.
+    pub networks: Vec<PlannedNetwork>,
+    /// Version of the product that wrote the point.
+    pub point_version: String,
+    /// Version of the product that the pool runs.
+    pub pool_version: String,
+    /// It would be started.
+    pub start: bool,
+    /// What the administrator should know.
+    pub warnings: Vec<Problem>,
+    /// Why it would be refused.
+    pub refusals: Vec<Problem>,
+    /// Nothing stands in its way, as far as can be known beforehand.
+    pub ok: bool,
+}
+
+/// A VM that a restore over the original would remove.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReplacedVm {
+    /// uuid.
+    pub uuid: String,
+    /// name-label today.
+    pub name: String,
+    /// Power state.
+    pub power_state: PowerState,
+    /// Its disks that would be removed.
+    pub disks: Vec<PoolDisk>,
+    /// Its disks that would stay, detached.
+    pub kept_disks: Vec<PoolDisk>,
+    /// They would be removed before the restore.
+    pub destroyed_first: bool,
+}
+
+/// A disk of a planned restore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedDisk {
+    /// Position in the VM.
+    pub position: String,
+    /// name-label.
+    pub name: String,
+    /// Virtual size, bytes.
+    pub size_bytes: u64,
+    /// Bytes that are no holes.
+    pub data_bytes: u64,
+    /// uuid of the SR; none if none could be found.
+    pub sr_uuid: Option<String>,
+    /// Its name-label.
+    pub sr: Option<String>,
+}
+
+/// An SR of a planned restore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedSr {
+    /// uuid.
+    pub uuid: String,
+    /// name-label.
+    pub name: String,
+    /// Free now, bytes; none when it does not say.
+    pub free_bytes: Option<u64>,
+    /// What the disks need there at least, bytes.
+    pub needed_bytes: u64,
+    /// What the removal of the original's disks beforehand frees there at most, bytes.
+    pub freed_bytes: u64,
+}
+
+/// How the network of a card was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMatch {
+    /// It was chosen.
+    Choice,
+    /// The pool has the very network.
+    Uuid,
+    /// The pool has one network of that name.
+    Name,
+    /// It was not found; the card is left out.
+    LeftOut,
+    /// It was not found; the restore is refused.
+    Missing,
+}
+
+/// A network card of a planned restore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedNetwork {
+    /// Position of the card: `0`, `1` …
+    pub device: String,
+    /// name-label of its network at the time of the backup.
+    pub from: String,
+    /// uuid of that network.
+    pub from_uuid: String,
+    /// uuid of the network on the pool.
+    pub to_uuid: Option<String>,
+    /// Its name-label.
+    pub to: Option<String>,
+    /// How it was found.
+    pub by: NetworkMatch,
+    /// MAC that the card would bear; none for a new one.
+    pub mac: Option<String>,
 }
 
 /// Form of an exported point.

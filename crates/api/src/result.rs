@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolSummary, PoolVm,
-    PruneSummary, RescanSummary, RestoredVm, Selected, VerifySummary,
+    Check, CopySummary, DatastoreKey, HostRestored, MetaDataRestored, Point, PointProtection, PoolInventory,
+    PoolSummary, PruneSummary, RescanSummary, RestorePlan, RestoredVm, Selected, VerifySummary,
 };
 
 /// What a job made or found.
@@ -13,15 +13,18 @@ use crate::{
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[allow(clippy::large_enum_variant, reason = "one a job, moved a few times and written as JSON")]
 pub enum JobResult {
-    /// Of `check-client`.
+    /// Of `check-client`; also of one that could not log in.
     Pool {
-        /// What the pool says of itself.
-        pool: PoolSummary,
+        /// What the pool says of itself; none when nobody could log in.
+        pool: Option<PoolSummary>,
+        /// What was looked at, and how it came out.
+        #[serde(default)]
+        checks: Vec<Check>,
     },
-    /// Of `list-vms`.
-    Vms {
-        /// The VMs, by name.
-        vms: Vec<PoolVm>,
+    /// Of `browse-client`.
+    Inventory {
+        /// What is on the pool.
+        inventory: Box<PoolInventory>,
     },
     /// Of `create-datastore` and `attach-datastore`.
     Datastore {
@@ -67,6 +70,11 @@ pub enum JobResult {
     Vm {
         /// The VM that was made.
         vm: RestoredVm,
+    },
+    /// Of `plan-restore`.
+    RestorePlan {
+        /// What the restore would do.
+        plan: Box<RestorePlan>,
     },
     /// Of `export`.
     Export {

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement,
-    PruneRequest, Source, Transport, VerifyRequest,
+    PruneRequest, RestorePlaces, Source, Transport, VerifyRequest,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -18,8 +18,8 @@ pub enum JobSpec {
         /// The pool.
         client: ClientId,
     },
-    /// List the VMs of a client's pool.
-    ListVms {
+    /// List what is on a client's pool: hosts, SRs, networks, VMs.
+    BrowseClient {
         /// The pool.
         client: ClientId,
     },
@@ -129,12 +129,29 @@ pub enum JobSpec {
         point: String,
         /// Where the VM goes.
         placement: Placement,
-        /// name-label or uuid of the SR.
-        sr: Option<String>,
+        /// SRs and networks.
+        #[serde(flatten)]
+        places: RestorePlaces,
         /// Start it afterwards.
         start: bool,
         /// Overrides the client's transport.
         transport: Option<Transport>,
+    },
+    /// Say what a restore of a VM would do, without doing it.
+    PlanRestore {
+        /// The pool to restore to.
+        client: ClientId,
+        /// Where the point lies.
+        datastore: DatastoreId,
+        /// Full id of the point.
+        point: String,
+        /// Where the VM goes.
+        placement: Placement,
+        /// SRs and networks.
+        #[serde(flatten)]
+        places: RestorePlaces,
+        /// Start it afterwards.
+        start: bool,
     },
     /// Stream a point, or a disk of it, to whoever asked.
     Export {
@@ -203,7 +220,7 @@ impl JobSpec {
     pub fn kind(&self) -> JobKind {
         match self {
             Self::CheckClient { .. } => JobKind::CheckClient,
-            Self::ListVms { .. } => JobKind::ListVms,
+            Self::BrowseClient { .. } => JobKind::BrowseClient,
             Self::CreateDatastore { .. } => JobKind::CreateDatastore,
             Self::AttachDatastore { .. } => JobKind::AttachDatastore,
             Self::RescanDatastore { .. } => JobKind::RescanDatastore,
@@ -215,6 +232,7 @@ impl JobSpec {
             Self::RestoreMetaData { .. } => JobKind::RestoreMetaData,
             Self::RestoreHost { .. } => JobKind::RestoreHost,
             Self::Restore { .. } => JobKind::Restore,
+            Self::PlanRestore { .. } => JobKind::PlanRestore,
             Self::Export { .. } => JobKind::Export,
             Self::ForgetPoints { .. } => JobKind::ForgetPoints,
             Self::ProtectPoint { .. } => JobKind::ProtectPoint,
@@ -230,13 +248,14 @@ impl JobSpec {
     pub fn client(&self) -> Option<ClientId> {
         match self {
             Self::CheckClient { client }
-            | Self::ListVms { client }
+            | Self::BrowseClient { client }
             | Self::Backup { client, .. }
             | Self::ExpandSelection { client, .. }
             | Self::BackupMetaData { client, .. }
             | Self::BackupHost { client, .. }
             | Self::RestoreMetaData { client, .. }
             | Self::RestoreHost { client, .. }
+            | Self::PlanRestore { client, .. }
             | Self::Restore { client, .. } => Some(*client),
             Self::Recover { client, .. } => *client,
             Self::CreateDatastore { .. }
@@ -266,6 +285,7 @@ impl JobSpec {
             | Self::RestoreMetaData { datastore, .. }
             | Self::RestoreHost { datastore, .. }
             | Self::Restore { datastore, .. }
+            | Self::PlanRestore { datastore, .. }
             | Self::Export { datastore, .. }
             | Self::ForgetPoints { datastore, .. }
             | Self::ProtectPoint { datastore, .. }
@@ -273,7 +293,7 @@ impl JobSpec {
             | Self::VerifyDatastore { datastore, .. }
             | Self::CopyPoints { datastore, .. } => Some(*datastore),
             Self::Recover { datastore, .. } => *datastore,
-            Self::CheckClient { .. } | Self::ListVms { .. } | Self::ExpandSelection { .. } => None,
+            Self::CheckClient { .. } | Self::BrowseClient { .. } | Self::ExpandSelection { .. } => None,
         }
     }
 
@@ -291,6 +311,7 @@ impl JobSpec {
     pub fn points_read(&self) -> &[String] {
         match self {
             Self::Restore { point, .. }
+            | Self::PlanRestore { point, .. }
             | Self::RestoreMetaData { point, .. }
             | Self::RestoreHost { point, .. }
             | Self::Export { point, .. }
@@ -316,6 +337,7 @@ impl JobSpec {
             Self::Restore { point, .. }
             | Self::RestoreMetaData { point, .. }
             | Self::RestoreHost { point, .. }
+            | Self::PlanRestore { point, .. }
             | Self::Export { point, .. } => Some(point),
             _ => None,
         }
@@ -328,7 +350,7 @@ impl JobSpec {
 #[allow(missing_docs)] // each is documented at its JobSpec
 pub enum JobKind {
     CheckClient,
-    ListVms,
+    BrowseClient,
     CreateDatastore,
     AttachDatastore,
     RescanDatastore,
@@ -340,6 +362,7 @@ pub enum JobKind {
     RestoreMetaData,
     RestoreHost,
     Restore,
+    PlanRestore,
     Export,
     ForgetPoints,
     ProtectPoint,

@@ -12,10 +12,10 @@ use xenkeep_api::{
 
 use crate::db::{Connection, Row};
 use crate::words::{from_json, from_size, id, json, millis, size, time};
-use crate::{Catalog, Error, jobs, names};
+use crate::{Catalog, Error, jobs, movers, names};
 
 /// The datastores that are there: all, or the one of a name or id.
-const SELECT: &str = "SELECT id, name, path, s3, repository_id, created_ms, stored_bytes, verified_quick, verified_full, \
+const SELECT: &str = "SELECT id, name, path, s3, movers, repository_id, created_ms, stored_bytes, verified_quick, verified_full, \
     pruned, (SELECT COUNT(*) FROM points WHERE points.datastore_id = datastores.id) AS points FROM datastores \
     WHERE repository_id IS NOT NULL AND ($1 IS NULL OR name = $1 OR id = $2) ORDER BY name";
 
@@ -41,8 +41,8 @@ impl Catalog {
             }
         }
         sqlx::query(
-            "INSERT INTO datastores (id, name, path, s3, s3_secret_sealed, password_sealed, created_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            "INSERT INTO datastores (id, name, path, s3, s3_secret_sealed, password_sealed, created_ms, \
+             movers) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(datastore.to_string())
         .bind(&new.name)
@@ -51,6 +51,7 @@ impl Catalog {
         .bind(s3_secret)
         .bind(sealed)
         .bind(millis(now))
+        .bind((!new.movers.is_empty() || new.s3.is_some()).then(|| json(&new.movers)))
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)
@@ -152,7 +153,7 @@ impl Catalog {
         let before = if self.is_shared() { millis(now - ADDED_AT_LAST) } else { i64::MAX };
         let mut tx = self.write().await?;
         for delete in [
-            "DELETE FROM clients WHERE ready = 0 AND created_ms < $1",
+            "DELETE FROM clients WHERE ready <> 1 AND created_ms < $1",
             "DELETE FROM datastores WHERE repository_id IS NULL AND created_ms < $1",
         ] {
             sqlx::query(delete).bind(before).execute(&mut *tx).await?;
@@ -304,6 +305,7 @@ fn datastore(row: &Row) -> Result<Datastore, Error> {
         s3: document(row, "s3")?,
         repository_id: row.try_get("repository_id")?,
         created_at: time("datastores.created_ms", row.try_get("created_ms")?)?,
+        movers: movers::movers_of(row)?,
         state: state(row)?,
     })
 }

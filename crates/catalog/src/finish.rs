@@ -192,7 +192,13 @@ async fn write_report(tx: &mut Write, job: JobId, report: &JobReport, now: Times
 async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Timestamp) -> Result<(), Error> {
     let contradiction = |what: &str| Error::Contradiction { job: job.id, what: what.to_owned() };
     match (&job.spec, &report.result) {
-        (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool })) => clients::checked(tx, *client, pool).await,
+        (JobSpec::CheckClient { client }, Some(JobResult::Pool { pool, .. })) => match pool {
+            Some(pool) => clients::checked(tx, *client, pool).await,
+            None => Ok(()),
+        },
+        (JobSpec::BrowseClient { client }, Some(JobResult::Inventory { inventory })) => {
+            clients::seen(tx, *client, &inventory.pool).await
+        }
         (JobSpec::CreateDatastore { datastore }, Some(JobResult::Datastore { repository_id })) => {
             datastores::created(tx, *datastore, repository_id).await
         }
@@ -248,9 +254,9 @@ async fn write_effects(tx: &mut Write, job: &Job, report: &JobReport, now: Times
             }
             insert_points(tx, job, points).await
         }
-        (JobSpec::ListVms { .. }, Some(JobResult::Vms { .. }))
+        (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
+        | (JobSpec::PlanRestore { .. }, Some(JobResult::RestorePlan { .. }))
         | (JobSpec::ExpandSelection { .. }, Some(JobResult::Selected { .. }))
-        | (JobSpec::Restore { .. }, Some(JobResult::Vm { .. }))
         | (JobSpec::RestoreMetaData { .. }, Some(JobResult::MetaDataRestored { .. }))
         | (JobSpec::RestoreHost { .. }, Some(JobResult::HostRestored { .. }))
         | (JobSpec::Export { .. }, Some(JobResult::Export { .. })) => Ok(()),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sqlx::Row as _;
 use xenkeep_api::{
-    DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Origin, Problem, Progress, RetryPolicy, RunId, Secret,
+    ClientId, DatastoreId, Job, JobId, JobKind, JobSpec, JobState, Origin, Problem, Progress, RetryPolicy, RunId,
+    Secret,
 };
 
 use crate::db::{Connection, Row};
@@ -150,6 +151,14 @@ impl Catalog {
             }
         }
         Ok(points)
+    }
+
+    /// The jobs of a client that have not ended, or that still have something to be undone.
+    pub async fn unfinished_jobs(&self, client: ClientId) -> Result<Vec<JobId>, Error> {
+        let query = "SELECT id FROM jobs WHERE client_id = $1 AND (state IN ('queued', 'running') \
+            OR EXISTS (SELECT 1 FROM journal WHERE journal.job_id = jobs.id))";
+        let rows = sqlx::query(query).bind(client.to_string()).fetch_all(self.readers()).await?;
+        rows.iter().map(|row| id("jobs.id", row.try_get(0)?)).collect()
     }
 
     /// The job of an id.

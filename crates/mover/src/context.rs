@@ -15,6 +15,14 @@ use crate::{MoverConfig, datastore::Repos, journal::Journal, progress::Board};
 /// Lines that a job keeps for a server that does not answer; the oldest go first.
 const LOG_LINES: usize = 10_000;
 
+/// Lines that are handed over at once, and the bytes that they may have.
+const LINES_AT_ONCE: usize = 500;
+const LINES_BYTES: usize = 256 << 10;
+/// What a line takes besides its text.
+const LINE_BYTES: usize = 128;
+/// Longest line; the server keeps no more of it.
+const LINE_MAX_BYTES: usize = 4096;
+
 /// How often is looked at which step a job is whose steps are taken elsewhere.
 const STEP_EVERY: Duration = Duration::from_millis(200);
 
@@ -163,6 +171,7 @@ impl JobContext {
             LogLevel::Warning => tracing::warn!(job = %self.job, step, "{text}"),
             LogLevel::Error => tracing::error!(job = %self.job, step, "{text}"),
         }
+        let text = text[..text.floor_char_boundary(LINE_MAX_BYTES)].to_owned();
         self.log.push(LogLine { at: now(), level, step: step.to_owned(), text });
     }
 }
@@ -180,9 +189,23 @@ struct LogInner {
 }
 
 impl Log {
-    /// Takes the lines that were not handed over yet.
+    /// Takes lines that were not handed over yet, as many as fit into one call.
     pub(crate) fn take(&self) -> Vec<LogLine> {
-        self.lock().lines.drain(..).collect()
+        let mut inner = self.lock();
+        let mut left = LINES_BYTES;
+        let fits = |line: &&LogLine| {
+            left = left.saturating_sub(line.text.len() + LINE_BYTES);
+            left > 0
+        };
+        // Never none of them: a single line is shortened where it is kept.
+        let count = inner.lines.iter().take(LINES_AT_ONCE).take_while(fits).count().max(1);
+        let count = count.min(inner.lines.len());
+        inner.lines.drain(..count).collect()
+    }
+
+    /// There are lines to hand over.
+    pub(crate) fn has_lines(&self) -> bool {
+        !self.lock().lines.is_empty()
     }
 
     /// Puts back lines that could not be handed over.

@@ -10,9 +10,8 @@ use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, Point, PointKind, Po
 use xenkeep_repo::{Counters, Repo};
 
 use crate::{
-    client,
     context::{JobContext, Stop},
-    datastore,
+    datastore, inventory,
     point::{Named, PoolFile},
     session::{OrStop, Session},
     streamed::{self, Source},
@@ -57,8 +56,7 @@ async fn each(
     entry: uuid::Uuid,
 ) -> Result<Vec<Point>, Stop> {
     let hosts = cx.or_cancelled(choose(session, spec.host.as_deref())).await?;
-    let pool = cx.or_cancelled(client::summary(session)).await?;
-    let pool = PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product };
+    let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     let counters = Arc::new(Counters::default());
     cx.board.watch_store(Arc::clone(&counters));
     let (mut points, mut failures, count) = (Vec::new(), Vec::new(), hosts.len());

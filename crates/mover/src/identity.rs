@@ -68,6 +68,11 @@ impl Identity {
         }
     }
 
+    /// What the MACs are computed from.
+    pub(crate) fn mac_seed(&self) -> Option<&str> {
+        self.mac_seed.as_deref()
+    }
+
     /// MACs by device.
     pub(crate) fn macs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.vifs.iter().map(|(device, vif)| (device.as_str(), vif.mac.as_str()))

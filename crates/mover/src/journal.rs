@@ -9,9 +9,13 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use xenkeep_api::{JobId, JournalEntry, Places, Problem};
+use xenkeep_api::{Directive, JobId, JournalEntry, Places, Problem, Progress};
 
-use crate::{LeaseError, Leases, context::Stop};
+use crate::{
+    LeaseError, Leases,
+    context::Stop,
+    fence::{Fence, Moment},
+};
 
 /// How long a server that does not answer is asked again before the job gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,11 +137,45 @@ pub(crate) struct Journal {
     fence: i64,
     /// Cancelled when the lease turns out to be lost.
     abandon: CancellationToken,
+    /// How long the lease is good by our own clock.
+    lease: Arc<Fence>,
 }
 
 impl Journal {
-    pub(crate) fn new(leases: Arc<dyn Leases>, job: JobId, fence: i64, abandon: CancellationToken) -> Self {
-        Self { leases, job, fence, abandon }
+    pub(crate) fn new(
+        leases: Arc<dyn Leases>,
+        job: JobId,
+        fence: i64,
+        abandon: CancellationToken,
+        lease: Arc<Fence>,
+    ) -> Self {
+        Self { leases, job, fence, abandon, lease }
+    }
+
+    /// Whether the job is still ours, asked of the server at this moment: the last question before a point is listed. An
+    /// answer that comes late is no answer.
+    pub(crate) async fn still_ours(&self, progress: &Progress) -> bool {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut pause = Duration::from_millis(200);
+        while self.lease.holds() && tokio::time::Instant::now() < deadline {
+            let asked = Moment::now();
+            match self.leases.renew(self.job, self.fence, progress, Vec::new()).await {
+                Ok(Directive::Continue | Directive::Cancel) => {
+                    self.lease.renewed(asked);
+                    return self.lease.holds();
+                }
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(job = %self.job, error = &error as &dyn std::error::Error, "lease not confirmed yet");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Ok(Directive::Abandon) | Err(_) => {
+                    self.abandon.cancel();
+                    return false;
+                }
+            }
+        }
+        false
     }
 
     /// Writes a new entry; it is durable when this returns.

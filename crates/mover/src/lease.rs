@@ -1,5 +1,7 @@
 //! Where jobs come from and where their progress goes.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 use xenkeep_api::{Directive, JobId, JobReport, JournalEntry, LeasedJob, LogLine, Places, Problem, Progress};
@@ -12,6 +14,12 @@ use crate::ContentSink;
 /// [`LeaseError::Lost`], and the mover then stops without touching anything more.
 #[async_trait]
 pub trait Leases: Send + Sync + 'static {
+    /// How long a lease lasts after it was asked for, or renewed. A mover that gets no answer stops by itself before;
+    /// `None` where nobody else could get the job.
+    fn lasts(&self) -> Option<Duration> {
+        None
+    }
+
     /// Waits some seconds for a job and takes it; `None` when there was none. May be dropped while it waits.
     async fn lease(&self) -> Result<Option<LeasedJob>, LeaseError>;
 
@@ -52,6 +60,9 @@ pub enum LeaseError {
     /// Nobody came to read the stream of an export.
     #[error("nobody came to read the stream")]
     NoReader,
+    /// The server will have nothing to do with this mover, and says why.
+    #[error("{}", .0.message)]
+    Refused(Problem),
     /// The server could not be reached or could not answer; it is worth trying again.
     #[error("the server did not answer")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -9,27 +9,31 @@
 //!
 //! | room | what |
 //! |---|---|
-//! | `lease` `content` | where jobs come from, where their streams go: the crate's outside |
+//! | `lease` `content` `remote` | where jobs come from, where their streams go: the crate's outside; the same over HTTPS |
+//! | `fence` `addresses` | how long a job is still ours; which machine this is |
 //! | `mover` `run` `work` | the loop; one job from lease to report; what is to be done for each kind |
 //! | `context` `progress` `journal` | what every step is given |
 //! | `session` `problem` `tag` `sr` | a pool for the time of one job; its errors, marks, storage |
-//! | `backup` `restore` `export` `client` `datastore` | the jobs |
+//! | `backup` `restore` `export` `check` `inventory` `datastore` | the jobs |
 //! | `metadata` `hosts` `streamed` `feed` | a pool's database, its hosts: points of one stream each |
 //! | `forget` `prune` `verify` `copy` | the jobs that keep datastores in order |
 //! | `undo` `recover` | taking away what was made: at the end, after a failure, after a death |
 
+mod addresses;
 mod backup;
-mod client;
+mod check;
 mod content;
 mod context;
 mod copy;
 mod datastore;
 mod export;
 mod feed;
+mod fence;
 mod forget;
 mod hooks;
 mod hosts;
 mod identity;
+mod inventory;
 mod journal;
 mod keys;
 mod lease;
@@ -41,6 +45,7 @@ mod problem;
 mod progress;
 mod prune;
 mod recover;
+mod remote;
 mod rescan;
 mod restore;
 mod run;
@@ -56,3 +61,4 @@ mod work;
 pub use content::{ContentSink, ReaderGone};
 pub use lease::{LeaseError, Leases};
 pub use mover::{Mover, MoverConfig};
+pub use remote::{RemoteLeases, hello};

@@ -8,10 +8,10 @@ use xenkeep_api::{
 use xenkeep_repo::Counters;
 
 use crate::{
-    client,
     context::{JobContext, Stop},
     datastore,
-    point::{Named, PoolFile},
+    inventory::{self, Hosts},
+    point::Named,
     session::{OrStop, Session},
     streamed::{self, Source, StreamedPoint},
 };
@@ -49,14 +49,14 @@ async fn read(
     entry: uuid::Uuid,
 ) -> Result<JobResult, Stop> {
     cx.step("read");
-    let pool = cx.or_cancelled(client::summary(session)).await?;
+    let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     let counters = Arc::new(Counters::default());
     cx.board.watch_store(Arc::clone(&counters));
     let source = Source {
         kind: PointKind::MetaData,
         name: Named { id: pool.uuid.clone(), name: pool.name.clone() },
         what: format!("the database of pool {}", pool.name),
-        pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
+        pool,
     };
     let task = streamed::task(cx, session, "database").await?;
     let begun = async { session.pool.dump_database(task).await.or_stop(session) };
@@ -110,7 +110,7 @@ async fn send_twice(
     point: &StreamedPoint,
     session: &Session,
 ) -> Result<MetaDataRestored, Stop> {
-    let pool = cx.or_cancelled(client::summary(session)).await?;
+    let pool = cx.or_cancelled(async { Hosts::of(session).await?.summary(session).await }).await?;
     let source = point.file.source();
     cx.info(format!("database of pool {} ({}), taken at {}", source.name, source.id, point.file.taken_at));
     if pool.uuid != source.id {

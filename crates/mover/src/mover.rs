@@ -6,7 +6,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::LeasedJob;
 
-use crate::{LeaseError, Leases, datastore::Repos, run};
+use crate::{LeaseError, Leases, datastore::Repos, fence::Moment, run};
 
 /// How long a poll for a job may go on after the mover was told to stop. A job that is handed out in that time is
 /// reported as cancelled instead of being lost.
@@ -68,13 +68,14 @@ impl Mover {
                 () = shutdown.cancelled() => break,
                 slot = Arc::clone(&slots).acquire_owned() => slot.expect("nobody closes the slots"),
             };
+            let asked = Moment::now();
             match self.poll(&shutdown).await {
                 Ok(Some(job)) => {
                     pause = Duration::from_millis(500);
                     let (leases, config, repos, shutdown) =
                         (Arc::clone(&self.leases), Arc::clone(&self.config), Arc::clone(&self.repos), shutdown.clone());
                     jobs.spawn(async move {
-                        run::run(leases, config, repos, shutdown, job).await;
+                        run::run(leases, config, repos, shutdown, job, asked).await;
                         drop(slot);
                     });
                 }

@@ -4,20 +4,24 @@
 //! end it bears the job's mark; taking the mark off is the moment from which on it is the administrator's.
 
 use xapi::VmRef;
-use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, Placement, Problem, RestoredVm, Transport};
+use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, Placement, Problem, RestorePlaces, RestoredVm, Transport};
 
 use crate::{
     context::{JobContext, Stop},
     open::OpenPoint,
     session::{OrStop, Session},
-    sr,
 };
 
 mod beside;
+mod carrier;
+mod doomed;
 mod import;
+mod networks;
 mod overwrite;
+mod plan;
 mod start;
 mod swap;
+mod versions;
 
 pub(crate) use swap::{Ending, settle};
 
@@ -28,8 +32,8 @@ pub(crate) struct RestoreSpec {
     /// Full id of the point.
     pub(crate) point: String,
     pub(crate) placement: Placement,
-    /// name-label or uuid.
-    pub(crate) sr: Option<String>,
+    /// SRs and networks.
+    pub(crate) places: RestorePlaces,
     pub(crate) start: bool,
     pub(crate) transport: Option<Transport>,
 }
@@ -51,6 +55,20 @@ pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobRe
     done.map(|vm| JobResult::Vm { vm })
 }
 
+/// Says what a restore would do, and does none of it.
+pub(crate) async fn plan(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResult, Stop> {
+    cx.step("open");
+    let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
+    let session = Session::open(cx, &spec.client, spec.transport).await?;
+    let planned = cx.or_cancelled(plan::make(cx, &session, spec, &point)).await;
+    session.close().await;
+    let plan = planned?.plan;
+    for refusal in &plan.refusals {
+        cx.note(refusal.message.clone());
+    }
+    Ok(JobResult::RestorePlan { plan: Box::new(plan) })
+}
+
 /// The VM will lack what its backup has left out.
 fn say_left_out(cx: &JobContext, point: &OpenPoint) {
     for disk in &point.file.left_out {
@@ -67,12 +85,22 @@ async fn with_pool(
     point: &OpenPoint,
     session: &Session,
 ) -> Result<RestoredVm, Stop> {
-    cx.step("preflight");
-    let chosen = cx.or_cancelled(sr::choose(session, spec.sr.as_deref(), &point.file.disks)).await?;
-    cx.info(format!("disks go to SR {}", chosen.name));
+    let planned = cx.or_cancelled(plan::make(cx, session, spec, point)).await?;
+    if let Some((first, others)) = planned.plan.refusals.split_first() {
+        for other in others {
+            cx.error(other.message.clone());
+        }
+        return Err(first.clone().into());
+    }
+    for warning in &planned.plan.warnings {
+        cx.warn(warning.clone());
+    }
+    for (sr, positions) in planned.layout.groups() {
+        cx.info(format!("disks {} go to SR {}", positions.join(", "), sr.name));
+    }
     let vm = match &spec.placement {
-        Placement::Beside { name } => Box::pin(beside::restore(cx, session, point, name, &chosen)).await?,
-        Placement::Overwrite => Box::pin(overwrite::restore(cx, session, point, &chosen)).await?,
+        Placement::Beside { name } => Box::pin(beside::restore(cx, session, point, name, &planned)).await?,
+        Placement::Overwrite { .. } => Box::pin(overwrite::restore(cx, session, point, &planned)).await?,
     };
     let mut addresses = Vec::new();
     if spec.start {
@@ -86,7 +114,7 @@ async fn describe(session: &Session, vm: &VmRef, addresses: Vec<String>) -> Resu
     Ok(RestoredVm {
         uuid: record.uuid,
         name: record.name_label,
-        power_state: crate::client::power_state(&record.power_state),
+        power_state: crate::inventory::power_state(&record.power_state),
         addresses,
     })
 }

@@ -10,6 +10,7 @@ use crate::{
     LeaseError, Leases, MoverConfig,
     context::{JobContext, Log, Stop},
     datastore::Repos,
+    fence::{Fence, Moment},
     journal::Journal,
     progress::Board,
     work,
@@ -28,15 +29,17 @@ pub(crate) async fn run(
     repos: Arc<Repos>,
     shutdown: CancellationToken,
     job: LeasedJob,
+    asked: Moment,
 ) {
-    let (id, fence) = (job.id, job.fence);
+    let (id, number) = (job.id, job.fence);
+    let fence = Arc::new(Fence::new(leases.lasts(), asked));
     let abandon = CancellationToken::new();
     let cx = JobContext {
         job: id,
         cancel: CancellationToken::new(),
         board: Arc::new(Board::default()),
         log: Arc::new(Log::default()),
-        journal: Journal::new(Arc::clone(&leases), id, fence, abandon.clone()),
+        journal: Journal::new(Arc::clone(&leases), id, number, abandon.clone(), Arc::clone(&fence)),
         so_far: Arc::default(),
         config,
         repos,
@@ -47,7 +50,11 @@ pub(crate) async fn run(
         biased;
         () = abandon.cancelled() => None,
         done = &mut work => Some(done),
-        () = keep_lease(&cx, &*leases, fence, &shutdown) => None,
+        () = keep_lease(&cx, &*leases, number, &fence, &shutdown) => None,
+        () = fence.lost() => {
+            tracing::warn!(job = %id, "the server has not been reached for so long that the job is given up");
+            None
+        }
     };
     let Some(done) = done else {
         tracing::warn!(job = %id, "lease lost, job dropped");
@@ -56,11 +63,11 @@ pub(crate) async fn run(
         return;
     };
     let report = report(&cx, done, shutdown.is_cancelled());
-    deliver(&cx, &*leases, fence, &report).await;
+    deliver(&cx, &*leases, number, &fence, &report).await;
 }
 
 /// Renews the lease until it is lost; hands on what the server and the mover's owner want.
-async fn keep_lease(cx: &JobContext, leases: &dyn Leases, fence: i64, shutdown: &CancellationToken) {
+async fn keep_lease(cx: &JobContext, leases: &dyn Leases, number: i64, fence: &Fence, shutdown: &CancellationToken) {
     let mut ticks = tokio::time::interval(cx.config.renew_every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -71,10 +78,10 @@ async fn keep_lease(cx: &JobContext, leases: &dyn Leases, fence: i64, shutdown: 
                 continue;
             }
         }
-        match renew(cx, leases, fence).await {
+        match renew(cx, leases, number, fence).await {
             Ok(Directive::Continue) => {}
             Ok(Directive::Cancel) => cx.cancel.cancel(),
-            Ok(Directive::Abandon) | Err(LeaseError::Lost) => return,
+            Ok(Directive::Abandon) | Err(LeaseError::Lost | LeaseError::Refused(_)) => return,
             Err(error) => {
                 tracing::warn!(job = %cx.job, error = &error as &dyn std::error::Error, "lease not renewed");
             }
@@ -82,14 +89,17 @@ async fn keep_lease(cx: &JobContext, leases: &dyn Leases, fence: i64, shutdown: 
     }
 }
 
-async fn renew(cx: &JobContext, leases: &dyn Leases, fence: i64) -> Result<Directive, LeaseError> {
+async fn renew(cx: &JobContext, leases: &dyn Leases, number: i64, fence: &Fence) -> Result<Directive, LeaseError> {
     let lines = cx.log.take();
+    let asked = Moment::now();
     let progress = cx.progress();
-    let answer = tokio::time::timeout(RENEWAL_LIMIT, leases.renew(cx.job, fence, &progress, lines.clone()))
+    let answer = tokio::time::timeout(RENEWAL_LIMIT, leases.renew(cx.job, number, &progress, lines.clone()))
         .await
         .unwrap_or_else(|late| Err(LeaseError::Unavailable(Box::new(late))));
-    if answer.is_err() {
-        cx.log.put_back(lines);
+    match answer {
+        Ok(Directive::Continue | Directive::Cancel) => fence.renewed(asked),
+        Ok(Directive::Abandon) => {}
+        Err(_) => cx.log.put_back(lines),
     }
     answer
 }
@@ -114,18 +124,21 @@ fn mover_stopped() -> Problem {
 }
 
 /// Hands over the last lines and the report; goes on trying for a while, since a finished backup should not be lost.
-async fn deliver(cx: &JobContext, leases: &dyn Leases, fence: i64, report: &JobReport) {
+async fn deliver(cx: &JobContext, leases: &dyn Leases, number: i64, fence: &Fence, report: &JobReport) {
     let deadline = tokio::time::Instant::now() + REPORT_PATIENCE;
     let mut pause = Duration::from_millis(200);
     let mut lines_pending = true;
     loop {
         let mut answer = Ok(());
         if lines_pending {
-            answer = renew(cx, leases, fence).await.map(|_| ());
-            lines_pending = answer.is_err();
+            answer = renew(cx, leases, number, fence).await.map(|_| ());
+            lines_pending = answer.is_err() || cx.log.has_lines();
+        }
+        if answer.is_ok() && lines_pending {
+            continue;
         }
         if answer.is_ok() {
-            answer = leases.finish(cx.job, fence, report).await;
+            answer = leases.finish(cx.job, number, report).await;
         }
         match answer {
             Ok(()) => return,

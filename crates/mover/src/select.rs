@@ -10,8 +10,8 @@ use xapi::{
 use xenkeep_api::{ClientAccess, JobResult, Selected, SelectedHost, SelectedVm, Selection, Source};
 
 use crate::{
-    client::power_state,
     context::{JobContext, Stop},
+    inventory::power_state,
     session::{OrStop, Session},
 };
 

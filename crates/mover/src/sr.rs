@@ -1,12 +1,12 @@
 //! SRs: where a restored VM's disks go, and whether they fit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use xapi::{
-    SrRef,
+    HostRef, SrRef,
     record::{Pbd, Sr},
 };
-use xenkeep_api::Problem;
+use xenkeep_api::{PlannedSr, Problem, RestorePlaces};
 
 use crate::{
     context::Stop,
@@ -25,21 +25,124 @@ pub(crate) struct Chosen {
 /// All SRs that can hold disks, with what is needed to judge them.
 struct Candidates {
     srs: HashMap<SrRef, Sr>,
-    attached: HashMap<SrRef, bool>,
+    /// The hosts that see an SR now.
+    seen_by: HashMap<SrRef, BTreeSet<HostRef>>,
 }
 
-/// Finds the SR for `disks`: the one called `wanted` (name-label or uuid), or the pool's default SR; checks that it has
-/// room.
-pub(crate) async fn choose(session: &Session, wanted: Option<&str>, disks: &[DiskFile]) -> Result<Chosen, Stop> {
-    let candidates = Candidates::of(session).await?;
-    let (reference, sr) = match wanted {
-        Some(wanted) => candidates.named(session, wanted)?,
-        None => candidates.default(session, disks).await?,
-    };
-    // What a scan long ago found says little about today.
-    let sr = session.pool.sr_refreshed(&reference).await.unwrap_or(sr);
-    candidates.check(&reference, &sr, disks)?;
-    Ok(Chosen { sr: reference, name: sr.name_label })
+/// Which SR each disk of a restore goes to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layout {
+    /// Position of a disk and its SR, in the order of the point's disks.
+    pub(crate) disks: Vec<(String, Chosen)>,
+    /// Where a VM without disks is imported to.
+    pub(crate) fallback: Option<Chosen>,
+}
+
+impl Layout {
+    /// The SRs, each with the positions of its disks: that of the first disk comes first.
+    pub(crate) fn groups(&self) -> Vec<(Chosen, Vec<String>)> {
+        let mut groups: Vec<(Chosen, Vec<String>)> = Vec::new();
+        for (position, sr) in &self.disks {
+            match groups.iter_mut().find(|(known, _)| known.sr == sr.sr) {
+                Some((_, positions)) => positions.push(position.clone()),
+                None => groups.push((sr.clone(), vec![position.clone()])),
+            }
+        }
+        if groups.is_empty() {
+            groups.extend(self.fallback.iter().map(|sr| (sr.clone(), Vec::new())));
+        }
+        groups
+    }
+}
+
+/// SRs of a restore, as far as they could be found, and what speaks against them.
+#[derive(Debug, Default)]
+pub(crate) struct Planned {
+    pub(crate) layout: Layout,
+    /// uuid and name of the SR of each disk.
+    pub(crate) by_position: BTreeMap<String, (String, String)>,
+    pub(crate) srs: Vec<PlannedSr>,
+    pub(crate) refusals: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    /// Only the removal of the original's disks beforehand makes room.
+    pub(crate) needs_freed: bool,
+}
+
+/// What the removal of the original's disks beforehand would free.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Freed {
+    pub(crate) by_sr: HashMap<SrRef, u64>,
+    /// It was asked for.
+    pub(crate) asked: bool,
+}
+
+/// Finds the SRs of a restore (name-label or uuid for single disks, or for all; else the pool's default SR), and looks
+/// whether they have room.
+pub(crate) async fn plan(
+    session: &Session,
+    places: &RestorePlaces,
+    disks: &[DiskFile],
+    freed: &Freed,
+) -> Result<Planned, Stop> {
+    let mut candidates = Candidates::of(session).await?;
+    let mut planned = Planned::default();
+    let mut common = None;
+    let without_own = disks.iter().any(|file| !places.disk_srs.contains_key(&file.disk.position));
+    if without_own || disks.is_empty() {
+        let found = match &places.sr {
+            Some(wanted) => candidates.named(session, wanted),
+            None => candidates.default(session, disks).await,
+        };
+        common = keep(found, &mut planned.refusals)?;
+    }
+    let mut chosen: Vec<(&DiskFile, SrRef)> = Vec::new();
+    for file in disks {
+        let found = match places.disk_srs.get(&file.disk.position) {
+            Some(wanted) => keep(candidates.named(session, wanted), &mut planned.refusals)?,
+            None => common.clone(),
+        };
+        chosen.extend(found.map(|(reference, _)| (file, reference)));
+    }
+    let mut used: Vec<SrRef> = Vec::new();
+    for reference in chosen.iter().map(|(_, sr)| sr).chain(common.iter().map(|(sr, _)| sr)) {
+        if !used.contains(reference) {
+            used.push(reference.clone());
+        }
+    }
+    for reference in &used {
+        // What a scan long ago found says little about today.
+        if let Ok(fresh) = session.pool.sr_refreshed(reference).await {
+            candidates.srs.insert(reference.clone(), fresh);
+        }
+        let there: Vec<DiskFile> =
+            chosen.iter().filter(|(_, sr)| sr == reference).map(|(file, _)| (*file).clone()).collect();
+        candidates.judge(reference, &there, freed, &mut planned);
+    }
+    for (file, reference) in chosen {
+        let Some(sr) = candidates.srs.get(&reference) else { continue };
+        let position = file.disk.position.clone();
+        planned.by_position.insert(position.clone(), (sr.uuid.clone(), sr.name_label.clone()));
+        planned.layout.disks.push((position, Chosen { sr: reference.clone(), name: sr.name_label.clone() }));
+    }
+    planned.layout.fallback = common.map(|(sr, record)| Chosen { sr, name: record.name_label });
+    if let Some(warning) = candidates.no_common_host(&used) {
+        planned.warnings.push(warning);
+    }
+    Ok(planned)
+}
+
+/// What was found; a refusal is put to the others.
+fn keep<T>(found: Result<T, Stop>, refusals: &mut Vec<Problem>) -> Result<Option<T>, Stop> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(Stop::Problem(problem)) if problem.code.starts_with("sr.") => {
+            if !refusals.contains(&problem) {
+                refusals.push(*problem);
+            }
+            Ok(None)
+        }
+        Err(stop) => Err(stop),
+    }
 }
 
 /// An import into `chosen` ran out of room in mid-stream: says so, with today's numbers.
@@ -60,11 +163,11 @@ impl Candidates {
         let mut srs: HashMap<SrRef, Sr> = session.pool.records().await.or_stop(session)?;
         srs.retain(|_, sr| sr.holds_disks());
         let pbds: HashMap<_, Pbd> = session.pool.records().await.or_stop(session)?;
-        let mut attached = HashMap::new();
-        for pbd in pbds.into_values() {
-            *attached.entry(pbd.sr).or_insert(false) |= pbd.currently_attached;
+        let mut seen_by: HashMap<SrRef, BTreeSet<HostRef>> = HashMap::new();
+        for pbd in pbds.into_values().filter(|pbd| pbd.currently_attached) {
+            seen_by.entry(pbd.sr).or_default().insert(pbd.host);
         }
-        Ok(Self { srs, attached })
+        Ok(Self { srs, seen_by })
     }
 
     fn named(&self, session: &Session, wanted: &str) -> Result<(SrRef, Sr), Stop> {
@@ -108,17 +211,55 @@ impl Candidates {
         }
     }
 
-    fn check(&self, reference: &SrRef, sr: &Sr, disks: &[DiskFile]) -> Result<(), Stop> {
+    /// Puts the SR and what speaks against it to the plan.
+    fn judge(&self, reference: &SrRef, disks: &[DiskFile], freed: &Freed, planned: &mut Planned) {
+        let Some(sr) = self.srs.get(reference) else { return };
+        let wanted = needed(sr, disks);
+        let would_free = freed.by_sr.get(reference).copied().unwrap_or(0);
+        planned.srs.push(PlannedSr {
+            uuid: sr.uuid.clone(),
+            name: sr.name_label.clone(),
+            free_bytes: sr.free_bytes(),
+            needed_bytes: wanted,
+            freed_bytes: if freed.asked { would_free } else { 0 },
+        });
         if !self.is_attached(reference) {
-            return Err(Problem::new("sr.not_attached", format!("SR {} is not attached to any host", sr.name_label))
-                .hint("plug the SR, or choose another one with --sr")
-                .about(&sr.uuid)
-                .into());
+            let problem = Problem::new("sr.not_attached", format!("SR {} is not attached to any host", sr.name_label));
+            planned.refusals.push(
+                problem
+                    .hint(format!("plug the SR, or choose another one with --sr: {}", self.would_do(sr, disks)))
+                    .about(&sr.uuid),
+            );
+            return;
         }
-        match sr.free_bytes() {
-            Some(free) if free < needed(sr, disks) => Err(self.too_small(sr, disks).into()),
-            _ => Ok(()),
+        let Some(free) = sr.free_bytes().filter(|free| *free < wanted) else { return };
+        let enough_afterwards = free.saturating_add(would_free) >= wanted;
+        if enough_afterwards && freed.asked {
+            planned.needs_freed = true;
+            return;
         }
+        let mut problem = self.too_small(sr, disks);
+        if enough_afterwards && let Some(hint) = &mut problem.hint {
+            hint.push_str(&format!(
+                "; or let the original's disks there, {}, be removed before the restore: --destroy-first",
+                bytes(would_free)
+            ));
+        }
+        planned.refusals.push(problem);
+    }
+
+    /// A VM runs on a host that sees all of its SRs.
+    fn no_common_host(&self, used: &[SrRef]) -> Option<Problem> {
+        let mut sets = used.iter().filter_map(|sr| self.seen_by.get(sr));
+        let mut common = sets.next()?.clone();
+        for set in sets {
+            common.retain(|host| set.contains(host));
+        }
+        let names: Vec<&str> = used.iter().filter_map(|sr| Some(self.srs.get(sr)?.name_label.as_str())).collect();
+        common.is_empty().then(|| {
+            Problem::new("sr.no_common_host", format!("no host sees all of the SRs {}", names.join(", ")))
+                .hint("the VM can be restored, but not started, until its disks are on SRs of one host")
+        })
     }
 
     fn too_small(&self, sr: &Sr, disks: &[DiskFile]) -> Problem {
@@ -141,7 +282,7 @@ impl Candidates {
     }
 
     fn no_room(&self, code: &str, text: String, sr: &Sr, disks: &[DiskFile]) -> Problem {
-        let would_do = self.names(|reference, other| other.uuid != sr.uuid && self.fits(reference, other, disks));
+        let would_do = self.would_do(sr, disks);
         let hint = if would_do.is_empty() {
             "no other SR of the pool has enough room: free some space".to_owned()
         } else {
@@ -150,12 +291,16 @@ impl Candidates {
         Problem::new(code, text).hint(hint).about(&sr.uuid)
     }
 
+    fn would_do(&self, sr: &Sr, disks: &[DiskFile]) -> String {
+        self.names(|reference, other| other.uuid != sr.uuid && self.fits(reference, other, disks))
+    }
+
     fn fits(&self, reference: &SrRef, sr: &Sr, disks: &[DiskFile]) -> bool {
         self.is_attached(reference) && sr.free_bytes().is_none_or(|free| free >= needed(sr, disks))
     }
 
     fn is_attached(&self, reference: &SrRef) -> bool {
-        self.attached.get(reference).copied().unwrap_or(false)
+        self.seen_by.get(reference).is_some_and(|hosts| !hosts.is_empty())
     }
 
     fn names(&self, which: impl Fn(&SrRef, &Sr) -> bool) -> String {

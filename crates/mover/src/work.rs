@@ -7,13 +7,13 @@ use xenkeep_api::{ClientAccess, DatastoreAccess, JobResult, JobSpec, LeasedJob, 
 use crate::{
     Leases,
     backup::{self, BackupSpec},
-    client,
+    check,
     context::{JobContext, Stop},
     copy, datastore,
     export::{self, ExportSpec},
     forget,
     hosts::{self, HostBackup, HostRestore},
-    keys,
+    inventory, keys,
     metadata::{self, MetaDataBackup, MetaDataRestore},
     prune, recover, rescan,
     restore::{self, RestoreSpec},
@@ -22,10 +22,11 @@ use crate::{
 
 /// Does `job`.
 pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
-    let LeasedJob { id: _, fence, spec, client, datastore, target, point, secret, known_points, journal } = job;
+    let LeasedJob { id: _, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal } =
+        job;
     match spec {
-        JobSpec::CheckClient { .. } => client::check(&cx, &given(client)?).await,
-        JobSpec::ListVms { .. } => client::list_vms(&cx, &given(client)?).await,
+        JobSpec::CheckClient { .. } => Box::pin(check::check(&cx, &given(client)?, &unfinished)).await,
+        JobSpec::BrowseClient { .. } => inventory::browse(&cx, &given(client)?).await,
         JobSpec::CreateDatastore { .. } => datastore::create(&cx, &given(datastore)?).await,
         JobSpec::AttachDatastore { .. } => datastore::attach(&cx, &given(datastore)?).await,
         JobSpec::RescanDatastore { .. } => Box::pin(rescan::rescan(&cx, &given(datastore)?, known_points)).await,
@@ -54,10 +55,15 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             let spec = HostRestore { client, datastore, point: id, host, force, transport };
             Box::pin(hosts::restore(&cx, &spec)).await
         }
-        JobSpec::Restore { point: id, placement, sr, start, transport, .. } => {
+        JobSpec::Restore { point: id, placement, places, start, transport, .. } => {
             let (client, datastore) = (given(client)?, given(datastore)?);
-            let spec = RestoreSpec { client, datastore, point: id, placement, sr, start, transport };
+            let spec = RestoreSpec { client, datastore, point: id, placement, places, start, transport };
             Box::pin(restore::restore(&cx, &spec)).await
+        }
+        JobSpec::PlanRestore { point: id, placement, places, start, .. } => {
+            let (client, datastore) = (given(client)?, given(datastore)?);
+            let spec = RestoreSpec { client, datastore, point: id, placement, places, start, transport: None };
+            Box::pin(restore::plan(&cx, &spec)).await
         }
         JobSpec::Export { point: id, format, disk, .. } => {
             let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, fence };

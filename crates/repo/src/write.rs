@@ -1,7 +1,7 @@
 //! Writing a restore point.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -181,16 +181,29 @@ impl PointWriter {
     ///
     /// If this is dropped half-way, the point is listed only if that was being done already.
     pub async fn commit(self, meta: Meta) -> Result<SnapshotId> {
+        self.commit_if(meta, std::future::ready(true)).await
+    }
+
+    /// As [`commit`](Self::commit), but lists the point only if `allowed` says so, which is asked when all else is durable.
+    pub async fn commit_if(
+        self,
+        meta: Meta,
+        allowed: impl Future<Output = bool> + Send + 'static,
+    ) -> Result<SnapshotId> {
         snapshot::check(&meta)?;
         // A task of its own: whatever becomes of the caller, the lock stands until nothing is being written any more.
-        let caller = Arc::new(());
-        let waits = Arc::downgrade(&caller);
-        let committed = tokio::spawn(async move { self.list(meta, &waits).await }).await;
+        let (caller, gone) = oneshot::channel::<()>();
+        let committed = tokio::spawn(async move { self.list(meta, allowed, gone).await }).await;
         drop(caller);
         committed.unwrap_or(Err(Error::BrokenOff("the runtime shuts down")))
     }
 
-    async fn list(&self, meta: Meta, caller: &Weak<()>) -> Result<SnapshotId> {
+    async fn list(
+        &self,
+        meta: Meta,
+        allowed: impl Future<Output = bool>,
+        gone: oneshot::Receiver<()>,
+    ) -> Result<SnapshotId> {
         let components = snapshot::check(&meta)?;
         let shared = &self.shared;
         let mut tree = shared.put_tree(&self.root(meta.time)?)?;
@@ -202,7 +215,12 @@ impl PointWriter {
             shared.session.settle().await;
             return Err(error);
         }
-        if caller.strong_count() == 0 {
+        let allowed = tokio::select! {
+            biased;
+            _ = gone => false,
+            allowed = allowed => allowed,
+        };
+        if !allowed {
             return Err(Error::BrokenOff("the backup was given up"));
         }
         let (id, content) = sealed::seal(&shared.repo.key, &Snapshot::new(meta, tree));

@@ -21,8 +21,10 @@ use crate::data_dir::{self, DataDir};
 const ADMIN: &str = "admin";
 /// What each token begins with, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "xk_";
+/// What the token of a mover begins with.
+pub(crate) const MOVER_PREFIX: &str = "xkm_";
 /// No token is longer.
-const MAX_LEN: usize = 128;
+pub(crate) const MAX_LEN: usize = 128;
 
 /// The tokens that open the API.
 #[derive(Debug)]
@@ -32,15 +34,17 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// Makes the administrator's token at the first start, and anew when its file is gone or doesn't fit.
-    pub(crate) async fn load(dir: &DataDir, catalog: &Catalog, now: Timestamp) -> Result<Self, Error> {
+    pub(crate) async fn load(dir: &DataDir, catalog: &Catalog, mover: &str, now: Timestamp) -> Result<Self, Error> {
+        // Each of several servers on one database has a token of its own.
+        let name = if catalog.is_shared() { format!("{ADMIN}@{mover}") } else { ADMIN.to_owned() };
         let path = dir.join("token");
         let in_file = data_dir::read(&path)?.map(|text| hash(text.trim()));
         let known = catalog.tokens().await?;
-        let admin = known.iter().find(|(name, _)| name == ADMIN).map(|(_, sha256)| sha256.clone());
+        let admin = known.iter().find(|(known, _)| *known == name).map(|(_, sha256)| sha256.clone());
         if admin.is_none() || admin != in_file.map(hex::encode) {
             // The hash first: with a file that fits no hash the next start would find the same mismatch and repair it.
-            let token = random_token()?;
-            catalog.set_token(ADMIN, &hex::encode(hash(token.expose())), now).await?;
+            let token = random_token(PREFIX)?;
+            catalog.set_token(&name, &hex::encode(hash(token.expose())), now).await?;
             data_dir::write_private(&path, format!("{}\n", token.expose()).as_bytes())?;
             tracing::info!(path = %path.display(), "made a new API token");
         }
@@ -67,10 +71,15 @@ fn hash(token: &str) -> [u8; 32] {
     hash
 }
 
-fn random_token() -> Result<Secret, Error> {
+/// SHA-256 of a token as lower-case hex: what is kept of it.
+pub(crate) fn hashed(token: &str) -> String {
+    hex::encode(hash(token))
+}
+
+pub(crate) fn random_token(prefix: &str) -> Result<Secret, Error> {
     let mut bits = [0; 32];
     OsRng.try_fill_bytes(&mut bits).map_err(|error| Error::Random(error.to_string()))?;
-    Ok(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bits))))
+    Ok(Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bits))))
 }
 
 #[cfg(test)]
@@ -79,7 +88,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_differ() {
-        let (a, b) = (random_token().unwrap(), random_token().unwrap());
+        let (a, b) = (random_token(PREFIX).unwrap(), random_token(PREFIX).unwrap());
         assert_ne!(a, b);
         assert!(a.expose().starts_with("xk_") && a.expose().len() == 3 + 43, "{}", a.expose());
     }

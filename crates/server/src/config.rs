@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use xenkeep_api::Secret;
 
+use xenkeep_api::LOCAL_MOVER;
+
 use crate::engine::{Clock, SystemClock};
 
 /// What a server is told at its start.
@@ -25,6 +27,8 @@ pub struct ServerConfig {
     pub limits: Limits,
     /// Name of the mover in the server's own process: what it left running is interrupted when the server starts.
     pub mover: String,
+    /// There is a mover in the server's own process.
+    pub has_local_mover: bool,
     /// The time of day; tests bring their own.
     pub clock: Arc<dyn Clock>,
     /// Where days begin and end when points are kept by the day.
@@ -41,7 +45,8 @@ impl ServerConfig {
             listen,
             tls: Tls::default(),
             limits: Limits::default(),
-            mover: "local".to_owned(),
+            mover: LOCAL_MOVER.to_owned(),
+            has_local_mover: true,
             clock: Arc::new(SystemClock),
             time_zone: TimeZone::system(),
         }

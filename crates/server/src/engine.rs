@@ -14,6 +14,7 @@
 //! (who waits for news, the two ends of an export's stream) may be lost with the process.
 
 mod calendar;
+mod choice;
 mod clients;
 mod clock;
 mod content;
@@ -25,6 +26,7 @@ mod hosts;
 mod jobs;
 mod leases;
 mod metadata;
+mod movers;
 mod names;
 mod points;
 mod queue;
@@ -33,6 +35,7 @@ mod reports;
 mod requests;
 mod retention;
 mod retries;
+mod roster;
 mod schedules;
 mod starts;
 mod stores;
@@ -52,6 +55,7 @@ use xenkeep_catalog::Catalog;
 pub use self::clock::{Clock, SystemClock};
 use self::content::Contents;
 pub use self::content::{ContentReader, ContentSender};
+use self::movers::Movers;
 pub use self::starts::Prepared;
 use crate::{Error, Limits};
 
@@ -78,6 +82,10 @@ struct Inner {
     /// Which job has changed.
     changes: broadcast::Sender<JobId>,
     contents: Contents,
+    movers: Movers,
+    /// Name of the mover in this process, and whether there is one.
+    mover: String,
+    has_local_mover: bool,
     /// Where movers ask for jobs.
     claims: mpsc::Sender<leases::ClaimRequest>,
     /// Everything that runs on behalf of the engine; [`Engine::stop`] waits for it.
@@ -93,6 +101,7 @@ impl Engine {
         limits: Limits,
         time_zone: TimeZone,
         mover: &str,
+        has_local_mover: bool,
     ) -> Result<Self, Error> {
         let (claims, requests) = mpsc::channel(leases::CLAIMED_AT_ONCE);
         let engine = Self(Arc::new(Inner {
@@ -105,6 +114,9 @@ impl Engine {
             delivering: tokio::sync::Mutex::default(),
             changes: broadcast::channel(CHANGES).0,
             contents: Contents::default(),
+            movers: Movers::default(),
+            mover: mover.to_owned(),
+            has_local_mover,
             claims,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -19,6 +19,9 @@ pub enum Error {
     /// The present state forbids it.
     #[error("{}", .0.message)]
     Conflict(Problem),
+    /// Whoever asks will get nothing here, however often.
+    #[error("{}", .0.message)]
+    Refused(Problem),
     /// The job behind the request did not succeed.
     #[error("{}", .0.message)]
     JobFailed(Problem),
@@ -91,6 +94,7 @@ impl Error {
             | Self::NotFound(problem)
             | Self::Conflict(problem)
             | Self::JobFailed(problem)
+            | Self::Refused(problem)
             | Self::Timeout(problem) => problem.clone(),
             Self::LeaseLost(job) => Problem::new("job.lease_lost", self.to_string()).about(job.to_string()),
             Self::NoReader(job) => Problem::new("export.no_reader", self.to_string()).about(job.to_string()),

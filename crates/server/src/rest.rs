@@ -15,7 +15,9 @@ mod extract;
 mod groups;
 mod hosts;
 mod jobs;
+mod leases;
 mod metadata;
+mod movers;
 mod openapi;
 mod points;
 mod problem;
@@ -59,7 +61,8 @@ pub(crate) struct App {
 pub(crate) fn router(engine: Engine, tokens: Arc<Tokens>) -> Router {
     let app = App { engine, tokens };
     let protected = protected().route_layer(middleware::from_fn_with_state(app.clone(), admit));
-    let (api, _) = protected.merge(open()).split_for_parts();
+    let for_movers = for_movers().route_layer(middleware::from_fn_with_state(app.clone(), leases::admit));
+    let (api, _) = protected.merge(for_movers).merge(open()).split_for_parts();
     Router::new()
         .nest("/api/v1", api)
         .fallback(service::no_such_path)
@@ -74,9 +77,11 @@ pub(crate) fn router(engine: Engine, tokens: Arc<Tokens>) -> Router {
 fn protected() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(clients::list, clients::add))
-        .routes(routes!(clients::show, clients::remove))
+        .routes(routes!(clients::show, clients::set, clients::remove))
         .routes(routes!(clients::set_limits))
         .routes(routes!(clients::vms))
+        .routes(routes!(clients::inventory))
+        .routes(routes!(clients::browse))
         .routes(routes!(clients::check))
         .routes(routes!(datastores::list, datastores::create))
         .routes(routes!(datastores::show, datastores::remove))
@@ -90,12 +95,17 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(upkeep::copy))
         .routes(routes!(drives::list, drives::create))
         .routes(routes!(drives::show, drives::set, drives::remove))
+        .routes(routes!(movers::list, movers::add))
+        .routes(routes!(movers::remove))
+        .routes(routes!(movers::set_of_client))
+        .routes(routes!(movers::set_of_datastore))
         .routes(routes!(backups::start))
         .routes(routes!(metadata::back_up))
         .routes(routes!(metadata::restore))
         .routes(routes!(hosts::back_up))
         .routes(routes!(hosts::restore))
         .routes(routes!(restores::start))
+        .routes(routes!(restores::plan))
         .routes(routes!(exports::start))
         .routes(routes!(schedules::list, schedules::create))
         .routes(routes!(schedules::show, schedules::set, schedules::remove))
@@ -132,6 +142,22 @@ fn protected() -> OpenApiRouter<App> {
         .routes(routes!(groups::start))
 }
 
+/// Calls that ask for the token of a mover.
+fn for_movers() -> OpenApiRouter<App> {
+    let large = |routes: OpenApiRouter<App>, max| routes.layer(DefaultBodyLimit::max(max));
+    let journal = OpenApiRouter::new().routes(routes!(leases::journal_write, leases::journal_clear));
+    let finish = OpenApiRouter::new().routes(routes!(leases::finish));
+    OpenApiRouter::new()
+        .routes(routes!(leases::hello))
+        .routes(routes!(leases::lease))
+        .routes(routes!(leases::renew))
+        .routes(routes!(leases::occupy))
+        .routes(routes!(leases::reader))
+        .routes(routes!(leases::content))
+        .merge(large(journal, leases::MAX_ENTRY))
+        .merge(large(finish, leases::MAX_REPORT))
+}
+
 /// Calls that do not.
 fn open() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(service::health)).routes(routes!(openapi::serve))
@@ -139,13 +165,17 @@ fn open() -> OpenApiRouter<App> {
 
 /// Lets through who bears a token.
 async fn admit(State(app): State<App>, request: Request, next: Next) -> Result<Response, Refusal> {
-    let header = request.headers().get(axum::http::header::AUTHORIZATION);
-    let token = header.and_then(|value| value.to_str().ok()).and_then(bearer);
-    match token {
+    match token_of(&request) {
         Some(token) if app.tokens.admits(token) => Ok(next.run(request).await),
         Some(_) => Err(problem::wrong_token()),
         None => Err(problem::no_token()),
     }
+}
+
+/// The token that a request bears.
+fn token_of(request: &Request) -> Option<&str> {
+    let header = request.headers().get(axum::http::header::AUTHORIZATION)?;
+    header.to_str().ok().and_then(bearer)
 }
 
 /// The token in `Bearer <token>`; the scheme may be written in any case.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use xenkeep_catalog::Catalog;
 
 use crate::auth::Tokens;
-use crate::data_dir::{DataDir, ServerFile};
+use crate::data_dir::{self, DataDir, ServerFile};
 use crate::tls::{self, Identity};
 use crate::{Engine, Error, ServerConfig, Tls, rest};
 
@@ -44,14 +44,17 @@ impl Server {
             Some(url) => Catalog::connect(dir.path(), url).await?,
             None => Catalog::open(dir.path()).await?,
         };
-        let tokens = Tokens::load(&dir, &catalog, config.clock.now()).await?;
+        let mover = mover_name(&dir, &catalog, config.mover)?;
+        let tokens = Tokens::load(&dir, &catalog, &mover, config.clock.now()).await?;
         let identity = match https {
             true => Some(tls::identity(&dir, config.listen.ip(), config.clock.now())?),
             false => None,
         };
         // Listens before anything is decided: a taken port must not interrupt any job's records.
         let (listener, address) = listen(config.listen)?;
-        let engine = Engine::start(catalog, config.clock, config.limits, config.time_zone, &config.mover).await?;
+        let engine =
+            Engine::start(catalog, config.clock, config.limits, config.time_zone, &mover, config.has_local_mover)
+                .await?;
         let router = rest::router(engine.clone(), Arc::new(tokens));
         let handle = Handle::new();
         let url = url(&identity, address);
@@ -64,16 +67,7 @@ impl Server {
             certificate_sha256: certificate_sha256.clone(),
         })?;
         tracing::info!(%url, data_dir = %dir.path().display(), "listening");
-        Ok(Self {
-            engine,
-            address,
-            url,
-            certificate_sha256,
-            handle,
-            listening: Some(listening),
-            dir,
-            mover: config.mover,
-        })
+        Ok(Self { engine, address, url, certificate_sha256, handle, listening: Some(listening), dir, mover })
     }
 
     /// The engine, from which movers lease their jobs.
@@ -137,6 +131,21 @@ impl Drop for Server {
     }
 }
 
+/// The name of the mover in this process. Where other servers share the database, each needs one of its own: by it a
+/// start knows which jobs were its own. It lies in the data directory.
+fn mover_name(dir: &DataDir, catalog: &Catalog, name: String) -> Result<String, Error> {
+    if !catalog.is_shared() {
+        return Ok(name);
+    }
+    let path = dir.join("mover");
+    if let Some(kept) = data_dir::read(&path)? {
+        return Ok(kept.trim().to_owned());
+    }
+    let name = format!("{name}-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    data_dir::write_private(&path, format!("{name}\n").as_bytes())?;
+    Ok(name)
+}
+
 /// HTTPS on anything but loopback, and never plain HTTP where others can listen in.
 fn speaks_https(tls: Tls, listen: SocketAddr) -> Result<bool, Error> {
     let loopback = match listen.ip() {
@@ -175,7 +184,7 @@ fn serve(
     router: axum::Router,
     handle: Handle<SocketAddr>,
 ) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
-    let service = router.into_make_service();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     match identity {
         Some(identity) => {
             let config = RustlsConfig::from_config(identity.config);

@@ -36,6 +36,7 @@ pub mod record;
 pub mod refs;
 mod result;
 mod retry;
+mod route;
 mod rpc;
 mod session;
 mod stream;
@@ -43,7 +44,7 @@ mod task;
 mod trust;
 
 pub use address::{Address, Endpoint, Tls};
-pub use calls::{NewVbd, NewVdi, NewVif};
+pub use calls::{NewVbd, NewVdi, NewVif, Rights};
 
 pub use error::{Error, Result};
 pub use fingerprint::{BadFingerprint, Fingerprint};
@@ -55,6 +56,7 @@ pub use refs::{
 };
 pub use result::TaskResult;
 pub use retry::{Backoff, retry};
+pub use route::route;
 pub use stream::{Compression, Download, Export, ExportMetadata, Import, ImportMetadata, Upload};
 pub use task::Task;
 

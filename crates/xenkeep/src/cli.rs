@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd::{
-    backups, clients, completion, datastores, drives, exports, groups, jobs, points, reports, schedules, server,
-    sources, tasks, vms,
+    backups, clients, completion, datastores, drives, exports, groups, jobs, movers, points, reports, schedules,
+    server, sources, tasks, vms,
 };
 
 const EXAMPLES: &str = "\
@@ -91,6 +91,7 @@ pub(crate) enum Command {
     Export(exports::Export),
     #[command(subcommand)]
     Job(jobs::Jobs),
+    Mover(movers::Movers),
     #[command(subcommand)]
     Schedule(schedules::Schedules),
     #[command(subcommand)]

@@ -11,6 +11,7 @@ pub(crate) mod groups;
 mod hosts;
 pub(crate) mod jobs;
 pub(crate) mod metadata;
+pub(crate) mod movers;
 pub(crate) mod options;
 pub(crate) mod places;
 pub(crate) mod points;
@@ -65,6 +66,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Restore(restore) => restore.run(&context).await,
         Command::Export(export) => export.run(&context).await,
         Command::Job(jobs) => jobs.run(&context).await,
+        Command::Mover(movers) => movers.run(&context).await,
         Command::Schedule(schedules) => schedules.run(&context).await,
         Command::Report(reports) => reports.run(&context).await,
         Command::Completion(completion) => completion.run(),

@@ -68,7 +68,8 @@ fn running(data: &Path) -> anyhow::Result<Option<Running>> {
     Ok(Some(running))
 }
 
-fn token(path: &Path) -> anyhow::Result<Secret> {
+/// The token in a file.
+pub(crate) fn token(path: &Path) -> anyhow::Result<Secret> {
     let text = small_file(path)?.map(Secret::new).ok_or_else(|| {
         Problem::new("server.token_not_found", format!("there is no token in {}", path.display()))
             .hint("the server writes it at its first start; name another file with `--token-file FILE`")

@@ -1,5 +1,7 @@
 //! The mover's view of an engine in the same process.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -13,17 +15,23 @@ pub(crate) struct EngineLeases {
     pub(crate) engine: Engine,
     /// Name of the mover.
     pub(crate) mover: String,
+    /// Jobs that it takes at once.
+    pub(crate) capacity: u32,
     /// From then on no job is taken.
     pub(crate) stop: CancellationToken,
 }
 
 #[async_trait]
 impl Leases for EngineLeases {
+    fn lasts(&self) -> Option<Duration> {
+        Some(self.engine.lease_lasts())
+    }
+
     async fn lease(&self) -> Result<Option<LeasedJob>, LeaseError> {
         tokio::select! {
             // A job that was on its way to us goes back to the queue.
             () = self.stop.cancelled() => Ok(None),
-            leased = self.engine.lease(&self.mover) => leased.map_err(refusal),
+            leased = self.hear_and_lease() => leased.map_err(refusal),
         }
     }
 
@@ -58,10 +66,18 @@ impl Leases for EngineLeases {
     }
 }
 
+impl EngineLeases {
+    async fn hear_and_lease(&self) -> Result<Option<LeasedJob>, Error> {
+        self.engine.hear_mover(&self.mover, xenkeep_mover::hello(self.capacity), None).await?;
+        self.engine.lease(&self.mover).await
+    }
+}
+
 fn refusal(error: Error) -> LeaseError {
     match error {
         Error::LeaseLost(_) => LeaseError::Lost,
         Error::NoReader(_) => LeaseError::NoReader,
+        Error::Refused(problem) => LeaseError::Refused(problem),
         error => LeaseError::Unavailable(Box::new(error)),
     }
 }

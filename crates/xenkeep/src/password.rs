@@ -22,6 +22,11 @@ pub(crate) struct PasswordSource {
 }
 
 impl PasswordSource {
+    /// One was named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.password_file.is_some()
+    }
+
     /// The password; `whose` is what a person is asked for.
     pub(crate) fn read(&self, whose: &str) -> anyhow::Result<Secret> {
         match &self.password_file {

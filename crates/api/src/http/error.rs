@@ -63,6 +63,12 @@ pub enum Error {
         /// What was given.
         pin: String,
     },
+    /// Not a file of certificates.
+    #[error("that is no file of an authority's certificates (PEM): {why}")]
+    Authority {
+        /// Why.
+        why: String,
+    },
     /// The TLS library refuses its configuration.
     #[error("TLS can't be set up")]
     Tls {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
 use sha2::{Digest, Sha256};
 
@@ -34,6 +34,23 @@ pub(super) fn pinned(pin: &str) -> Result<ClientConfig, Error> {
         .map_err(|source| Error::Tls { source })?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// A TLS configuration that accepts certificates which the authorities in `pem` have signed, and no others.
+pub(super) fn signed_by(pem: &str) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let certificate = certificate.map_err(|error| Error::Authority { why: error.to_string() })?;
+        roots.add(certificate).map_err(|error| Error::Authority { why: error.to_string() })?;
+    }
+    if roots.is_empty() {
+        return Err(Error::Authority { why: "there is no certificate in it".to_owned() });
+    }
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|source| Error::Tls { source })?
+        .with_root_certificates(roots)
         .with_no_client_auth())
 }
 

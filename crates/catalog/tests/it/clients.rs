@@ -33,7 +33,7 @@ async fn a_pinned_certificate_stays_pinned() {
     let mut changed = pool();
     changed.certificate_sha256 = Some("cd".repeat(32));
     changed.hosts = 3;
-    let report = super::fixture::good(xenkeep_api::JobResult::Pool { pool: changed });
+    let report = super::fixture::good(xenkeep_api::JobResult::Pool { pool: Some(changed), checks: Vec::new() });
     catalog.finish(check.id, check.fence, &report, at(3), NO_RECOVERY).await.unwrap();
     let lab = catalog.client("lab").await.unwrap();
     assert_eq!(lab.certificate_sha256, pool().certificate_sha256);

@@ -57,6 +57,7 @@ pub(crate) fn client(name: &str) -> Client {
         transport: Transport::Https,
         certificate_sha256: None,
         pool: None,
+        mover: None,
         limits: ClientLimits::default(),
         created_at: at(0),
     }
@@ -70,6 +71,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
+        ..PoolSummary::default()
     }
 }
 
@@ -78,7 +80,7 @@ pub(crate) async fn ready_client(catalog: &Catalog, name: &str) -> Client {
     let client = client(name);
     catalog.insert_client(&client, &Secret::new(PASSWORD)).await.unwrap();
     let claimed = run(catalog, JobSpec::CheckClient { client: client.id }).await;
-    let result = JobResult::Pool { pool: pool() };
+    let result = JobResult::Pool { pool: Some(pool()), checks: Vec::new() };
     catalog.finish(claimed.id, claimed.fence, &good(result), at(2), NO_RECOVERY).await.unwrap();
     catalog.client(name).await.unwrap()
 }

@@ -36,7 +36,7 @@ async fn lists_the_newest_first_by_state_and_kind() {
         // All in one millisecond: order of arrival still counts.
         catalog.insert_job(job, at(0)).await.unwrap();
     }
-    let list = new_job(JobSpec::ListVms { client: xenkeep_api::ClientId::random() });
+    let list = new_job(JobSpec::BrowseClient { client: xenkeep_api::ClientId::random() });
     catalog.insert_job(&list, at(0)).await.unwrap();
     claim(&catalog, backups[0].id).await;
 
@@ -113,7 +113,7 @@ async fn the_log_keeps_its_order_and_its_bounds() {
 #[tokio::test]
 async fn ended_ones_of_a_kind_are_forgotten_with_their_logs() {
     let (catalog, _dir) = catalog().await;
-    let spec = || JobSpec::ListVms { client: xenkeep_api::ClientId::random() };
+    let spec = || JobSpec::BrowseClient { client: xenkeep_api::ClientId::random() };
     let (old, kept) = (run(&catalog, spec()).await, run(&catalog, any_backup()).await);
     let line = LogLine { at: at(1), level: LogLevel::Info, step: String::new(), text: "x".to_owned() };
     for job in [&old, &kept] {
@@ -121,8 +121,8 @@ async fn ended_ones_of_a_kind_are_forgotten_with_their_logs() {
         catalog.finish(job.id, job.fence, &failed(), at(5), NO_RECOVERY).await.unwrap();
     }
     let running = run(&catalog, spec()).await;
-    assert_eq!(catalog.forget_jobs(JobKind::ListVms, at(5)).await.unwrap(), 0);
-    assert_eq!(catalog.forget_jobs(JobKind::ListVms, at(6)).await.unwrap(), 1);
+    assert_eq!(catalog.forget_jobs(JobKind::BrowseClient, at(5)).await.unwrap(), 0);
+    assert_eq!(catalog.forget_jobs(JobKind::BrowseClient, at(6)).await.unwrap(), 1);
     assert!(matches!(catalog.job(old.id).await, Err(Error::NotFound(_))));
     assert!(catalog.job_log(old.id).await.unwrap().is_empty());
     assert_eq!(catalog.job_log(kept.id).await.unwrap(), [line]);

@@ -6,10 +6,9 @@ use xenkeep_repo::Meta;
 
 use super::{BackupSpec, read::Read, snapshot::Snapshot};
 use crate::{
-    client,
     context::{JobContext, Stop},
-    journal::Made,
-    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile, PoolFile},
+    inventory,
+    point::{FORMAT, Named, OVA_FILE, POINT_FILE, PointFile},
     problem::{self, bytes},
     session::Session,
 };
@@ -34,15 +33,16 @@ pub(super) async fn commit(
     read.writer.file(OVA_FILE, read.ova_xml).await.map_err(store)?;
     read.writer.file(POINT_FILE, Bytes::from(json)).await.map_err(store)?;
     cx.check()?;
-    // A mover that was given up for lost must not commit: its fence is asked once more.
-    cx.journal.rewrite(snapshot.entry, &Made::Snapshot(snapshot.made.clone())).await?;
     let meta = Meta {
         host: spec.client.name.clone(),
         root: format!("/{}/{}", directory(&spec.client.name), snapshot.vm.uuid),
         tags: vec![format!("vm:{}", snapshot.vm.uuid), job_tag(cx.job)],
         time: file.taken_at,
     };
-    let id = read.writer.commit(meta).await.map_err(store)?;
+    // A mover that was given up for lost must not commit: when all is stored, the last thing before the point is listed
+    // is to ask whether the job is still ours.
+    let (journal, progress) = (cx.journal.clone(), cx.progress());
+    let id = read.writer.commit_if(meta, async move { journal.still_ours(&progress).await }).await.map_err(store)?;
     cx.info(format!(
         "point {} written: {} in {} disk(s), {} new, {} stored",
         id.short(),
@@ -61,14 +61,14 @@ async fn point_file(
     snapshot: &Snapshot,
     read: &Read,
 ) -> Result<PointFile, Stop> {
-    let pool = cx.or_cancelled(client::summary(session)).await?;
+    let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     Ok(PointFile {
         format: FORMAT,
         written_by: concat!("xenkeep ", env!("CARGO_PKG_VERSION")).to_owned(),
         kind: PointKind::Vm,
         job: cx.job,
         client: Named { id: session.client.id, name: session.client.name.clone() },
-        pool: PoolFile { uuid: pool.uuid, name: pool.name, product: pool.product },
+        pool,
         vm: Some(Named { id: snapshot.vm.uuid.clone(), name: snapshot.vm.name_label.clone() }),
         source: None,
         taken_at: snapshot.record.snapshot_time,

@@ -15,6 +15,7 @@ fn client() -> ClientAccess {
         password: Secret::new("hunter2"),
         transport: Transport::Https,
         certificate_sha256: None,
+        members: Vec::new(),
     }
 }
 

@@ -3,14 +3,16 @@
 use xapi::VmRef;
 use xenkeep_api::Problem;
 
-use super::import::{self, Imported, Source};
+use super::{
+    import::{self, Imported, Source},
+    plan::Planned,
+};
 use crate::{
     context::{JobContext, Stop},
     identity,
     journal::{ImportMade, Made},
     open::OpenPoint,
     session::{OrStop, Session},
-    sr::Chosen,
     tag, undo,
 };
 
@@ -20,15 +22,15 @@ pub(super) async fn restore(
     session: &Session,
     point: &OpenPoint,
     name: &str,
-    sr: &Chosen,
+    planned: &Planned,
 ) -> Result<VmRef, Stop> {
-    check_name(cx, session, name).await?;
     let mut ova = point.ova();
     point.identity().beside(&mut ova, name);
     identity::put_tags(&mut ova, &tag::tags(cx.job, session.client.id, "restore"));
     let mut made = ImportMade { job: cx.job, task: None, vdis: Vec::new() };
     let entry = cx.journal.write(&Made::Import(made.clone())).await?;
-    let source = Source { point, ova, restore: false, sr };
+    planned.networks.put_on(&mut ova);
+    let source = Source { point, ova, restore: false, planned };
     let done = async {
         let imported = import::import(cx, session, source, entry, &mut made).await?;
         finish(cx, session, &imported).await?;
@@ -55,14 +57,14 @@ pub(super) async fn finish(cx: &JobContext, session: &Session, imported: &Import
 }
 
 /// Names are not unique on a pool, but whoever asks for a new VM does not mean to have two of one name.
-async fn check_name(cx: &JobContext, session: &Session, name: &str) -> Result<(), Stop> {
+pub(super) async fn check_name(session: &Session, name: &str) -> Result<(), Stop> {
     if name.trim().is_empty() {
         return Err(Problem::new("vm.name_missing", "a VM that is restored beside needs a name")
             .hint("give one with --as")
             .into());
     }
-    let same = cx.or_cancelled(async { session.pool.find_vms(name).await.or_stop(session) }).await?;
-    match same.first() {
+    let same = session.pool.find_vms(name).await.or_stop(session)?;
+    match same.iter().find(|(_, vm)| vm.name_label == name) {
         Some((_, vm)) => Err(Problem::new(
             "vm.name_taken",
             format!("pool {} already has a VM called {name:?} ({})", session.client.name, vm.uuid),

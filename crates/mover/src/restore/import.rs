@@ -8,17 +8,18 @@ use xapi::{
     Import, Upload, VmRef,
     record::{VbdType, Vm},
 };
-use xenkeep_api::Problem;
+use xenkeep_api::{Problem, Transport};
 use xenkeep_disk::{
     Blocks,
     xva::{Checksum, Ova, Writer},
 };
 
+use super::{carrier, plan::Planned};
 use crate::{
     context::{JobContext, Stop},
     journal::{ImportMade, Made, SwapDisk},
     open::OpenPoint,
-    problem,
+    problem::{self, bytes},
     progress::{Counted, DoneBytes},
     session::{OrStop, Session},
     sr::{self, Chosen},
@@ -42,10 +43,13 @@ pub(super) struct Source<'a> {
     pub(super) ova: Ova,
     /// Keep the uuid and the MACs of `ova`.
     pub(super) restore: bool,
-    pub(super) sr: &'a Chosen,
+    pub(super) planned: &'a Planned,
 }
 
 /// Imports `source`. Whatever fails, what was made is in the journal entry, and for the caller to undo.
+///
+/// An import takes one SR for all of its disks, so that a VM with disks on several is imported in several parts: itself
+/// with the disks of the first SR, then a carrier for each further SR, whose disks it is given afterwards ([`carrier`]).
 pub(super) async fn import(
     cx: &JobContext,
     session: &Session,
@@ -55,43 +59,22 @@ pub(super) async fn import(
 ) -> Result<Imported, Stop> {
     cx.step("import");
     let checksum = checksum(session).await?;
-    let label = format!("{} import", tag::label(cx.job));
-    let task = session.pool.task_create(&label, "xenkeep restores a VM").await.or_stop(session)?;
-    made.task = Some(task.to_string());
-    cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
-    let import =
-        Import { sr: Some(source.sr.sr.clone()), restore: source.restore, task: Some(task), ..Import::default() };
-    let begun = async { session.pool.import(import).await.or_stop(session) };
-    let mut upload = cx.or_cancelled(begun).await?;
-    cx.info(format!("importing at {}", upload.address()));
-    let result = match cx.or_cancelled(send(cx, &mut upload, &source, checksum)).await {
-        Ok(Ok(())) => upload.finish(&cx.cancel, |_| {}).await,
-        Ok(Err(error)) => {
-            let cause = cause(error, upload.address())?;
-            Err(upload.explain(cause).await)
-        }
-        Err(stop) => return Err(stop),
+    let mut groups = source.planned.layout.groups().into_iter();
+    let Some((sr, positions)) = groups.next() else {
+        return Err(Problem::new("internal", "the restore has no SR").into());
     };
-    let result = match result {
-        Ok(result) => result,
-        Err(error) if error.is_sr_full() => {
-            return Err(sr::full(session, source.sr, &source.point.file.disks).await.into());
-        }
-        // What a thin SR that runs full in mid-stream may look like, too (xapi: import.ml).
-        Err(error) if error.is_api("VDI_IO_ERROR") => {
-            let hint = format!(
-                "has SR {} room left, and is its storage in order? The pool's log (xensource.log) says more",
-                source.sr.name
-            );
-            return Err(problem::pool(&session.client, &error).hint(hint).into());
-        }
-        Err(error) => return Err(session.stop(&error)),
-    };
+    let archive = Archive { ova: carrier::only(&source.ova, &positions), positions, restore: source.restore, sr };
+    let vm = transfer(cx, session, source.point, archive, checksum, Some((entry, &mut *made))).await?;
+    for (sr, positions) in groups {
+        cx.step("import");
+        let ova = carrier::ova(&source.ova, &positions, &sr.name);
+        let archive = Archive { ova, positions, restore: false, sr };
+        let carrier = transfer(cx, session, source.point, archive, checksum, None).await?;
+        carrier::unload(session, &carrier, &vm).await?;
+    }
     cx.check()?;
     cx.step("verify");
-    let Some(vm) = result.reference::<VmRef>() else {
-        return Err(Problem::new("pool.error", "the pool imported a VM, but does not say which").into());
-    };
+    source.planned.networks.settle(session, &vm).await?;
     let imported = verify(session, vm, source.point).await?;
     made.vdis = imported.disks.iter().map(|disk| disk.vdi_uuid.clone()).collect();
     cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
@@ -104,19 +87,110 @@ pub(super) async fn import(
     Ok(imported)
 }
 
+/// One stream into the pool.
+struct Archive {
+    ova: Ova,
+    /// Of its disks.
+    positions: Vec<String>,
+    restore: bool,
+    sr: Chosen,
+}
+
+/// Sends `archive`, and says which VM the pool made of it. The task of the VM itself is noted in the journal.
+async fn transfer(
+    cx: &JobContext,
+    session: &Session,
+    point: &OpenPoint,
+    archive: Archive,
+    checksum: Checksum,
+    noted: Option<(Uuid, &mut ImportMade)>,
+) -> Result<VmRef, Stop> {
+    let label = format!("{} import", tag::label(cx.job));
+    let task = session.pool.task_create(&label, "xenkeep restores a VM").await.or_stop(session)?;
+    if let Some((entry, made)) = noted {
+        made.task = Some(task.to_string());
+        cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
+    }
+    let import =
+        Import { sr: Some(archive.sr.sr.clone()), restore: archive.restore, task: Some(task), ..Import::default() };
+    let begun = async { session.pool.import(import).await.or_stop(session) };
+    let mut upload = cx.or_cancelled(begun).await?;
+    let address = upload.address().to_owned();
+    cx.info(format!("importing at {address} to SR {}", archive.sr.name));
+    let result = match cx.or_cancelled(send(cx, &mut upload, point, &archive, checksum)).await {
+        Ok(Ok(())) => upload.finish(&cx.cancel, |_| {}).await,
+        Ok(Err(error)) => {
+            let cause = cause(error, &address)?;
+            Err(upload.explain(cause).await)
+        }
+        Err(stop) => return Err(stop),
+    };
+    match result {
+        Ok(result) => result
+            .reference::<VmRef>()
+            .ok_or_else(|| Problem::new("pool.error", "the pool imported a VM, but does not say which").into()),
+        Err(error) => Err(failed(cx, session, point, &archive, &address, error).await),
+    }
+}
+
+/// Why the pool did not take the archive, with the numbers of today.
+async fn failed(
+    cx: &JobContext,
+    session: &Session,
+    point: &OpenPoint,
+    archive: &Archive,
+    address: &str,
+    error: xapi::Error,
+) -> Stop {
+    let there = |file: &&crate::point::DiskFile| archive.positions.contains(&file.disk.position);
+    if error.is_sr_full() {
+        let disks: Vec<_> = point.file.disks.iter().filter(there).cloned().collect();
+        return sr::full(session, &archive.sr, &disks).await.into();
+    }
+    let sr = &archive.sr.name;
+    // What a thin SR that runs full in mid-stream may look like, too (xapi: import.ml).
+    if error.is_api("VDI_IO_ERROR") {
+        let hint =
+            format!("has SR {sr} room left, and is its storage in order? The pool's log (xensource.log) says more");
+        return problem::pool(&session.client, &error).hint(hint).into();
+    }
+    if !error.is_connection() {
+        return session.stop(&error);
+    }
+    let progress = cx.progress();
+    let scheme = if session.client.transport == Transport::Http { "http" } else { "https" };
+    let free = match session.pool.sr(&archive.sr.sr).await {
+        Ok(record) => record.free_bytes().map(|free| format!("; SR {sr} has {} free", bytes(free))).unwrap_or_default(),
+        Err(_) => String::new(),
+    };
+    Problem::new(
+        "restore.upload_failed",
+        format!(
+            "the upload to {scheme}://{address}/import broke after {} of {}: {}{free}",
+            bytes(progress.done_bytes),
+            bytes(progress.total_bytes),
+            problem::chain(&error)
+        ),
+    )
+    .hint("look for a network fault, a restart of the host's toolstack, or a full SR, then start the restore again")
+    .about(&session.client.name)
+    .into()
+}
+
 /// Sends the archive. The outer error is the job's, the inner one the stream's.
 async fn send(
     cx: &JobContext,
     upload: &mut Upload,
-    source: &Source<'_>,
+    point: &OpenPoint,
+    archive: &Archive,
     checksum: Checksum,
 ) -> Result<Result<(), xenkeep_disk::Error>, Stop> {
-    let ova_xml = source.ova.to_xml();
+    let ova_xml = archive.ova.to_xml();
     let mut lanes = Vec::new();
-    for file in &source.point.file.disks {
+    for file in point.file.disks.iter().filter(|file| archive.positions.contains(&file.disk.position)) {
         lanes.push((
             file,
-            source.point.disk(&file.disk.position).await?,
+            point.disk(&file.disk.position).await?,
             cx.board.disk(&file.disk.position, file.disk.size_bytes),
         ));
     }

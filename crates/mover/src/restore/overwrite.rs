@@ -10,8 +10,9 @@ use xapi::{
 use xenkeep_api::Problem;
 
 use super::{
-    beside,
+    beside, doomed,
     import::{self, Source},
+    plan::Planned,
     swap,
 };
 use crate::{
@@ -20,26 +21,43 @@ use crate::{
     journal::{ImportMade, Made},
     open::OpenPoint,
     session::Session,
-    sr::Chosen,
     tag, undo,
 };
 
 /// Restores the point over the VM that it was made of.
-pub(super) async fn restore(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Chosen) -> Result<VmRef, Stop> {
-    match cx.or_cancelled(original(session, &point.file.source().id)).await? {
-        Some(old) => {
-            check(&old.1)?;
-            Box::pin(replace(cx, session, point, sr, old)).await
-        }
-        None => {
-            cx.info(format!("VM {} is no longer on the pool: it is restored as it was", point.file.source().id));
-            recreate(cx, session, point, sr).await
-        }
+pub(super) async fn restore(
+    cx: &JobContext,
+    session: &Session,
+    point: &OpenPoint,
+    planned: &Planned,
+) -> Result<VmRef, Stop> {
+    let Some(old) = &planned.old else {
+        cx.info(format!("VM {} is no longer on the pool: it is restored as it was", point.file.source().id));
+        return recreate(cx, session, point, planned).await;
+    };
+    if planned.first.is_empty() {
+        return Box::pin(replace(cx, session, point, planned, old)).await;
     }
+    doomed::destroy_first(cx, session, (&old.0, &old.1.name_label), &planned.first).await?;
+    Box::pin(replace(cx, session, point, planned, old)).await.map_err(|stop| match stop {
+        Stop::Problem(problem) => {
+            let again = format!(
+                "the disks of VM {} were removed beforehand, as was asked for, and only the restore point has them now: \
+                 restore it again",
+                old.1.name_label
+            );
+            let hint = problem.hint.as_ref().map_or_else(|| again.clone(), |hint| format!("{hint}; {again}"));
+            problem.hint(hint).into()
+        }
+        Stop::Cancelled => {
+            cx.note(format!("the disks of VM {} were removed beforehand: restore it again", old.1.name_label));
+            Stop::Cancelled
+        }
+    })
 }
 
 /// The VM of that uuid, if it still stands.
-async fn original(session: &Session, uuid: &str) -> Result<Option<(VmRef, Vm)>, Stop> {
+pub(super) async fn original(session: &Session, uuid: &str) -> Result<Option<(VmRef, Vm)>, Stop> {
     match session.pool.vm_by_uuid(uuid).await {
         Ok(vm) => Ok(Some(vm)),
         Err(error) if error.is_gone() => Ok(None),
@@ -75,14 +93,15 @@ pub(super) fn check(vm: &Vm) -> Result<(), Stop> {
 }
 
 /// The original is gone: the pool restores its identity.
-async fn recreate(cx: &JobContext, session: &Session, point: &OpenPoint, sr: &Chosen) -> Result<VmRef, Stop> {
+async fn recreate(cx: &JobContext, session: &Session, point: &OpenPoint, planned: &Planned) -> Result<VmRef, Stop> {
     let mut ova = point.ova();
     point.identity().put_on(&mut ova);
     identity::renew_vtpms(&mut ova);
     identity::put_tags(&mut ova, &tag::tags(cx.job, session.client.id, "restore"));
     let mut made = ImportMade { job: cx.job, task: None, vdis: Vec::new() };
     let entry = cx.journal.write(&Made::Import(made.clone())).await?;
-    let source = Source { point, ova, restore: true, sr };
+    planned.networks.put_on(&mut ova);
+    let source = Source { point, ova, restore: true, planned };
     let done = async {
         let imported = import::import(cx, session, source, entry, &mut made).await?;
         if imported.record.uuid != point.file.source().id {
@@ -109,8 +128,8 @@ async fn replace(
     cx: &JobContext,
     session: &Session,
     point: &OpenPoint,
-    sr: &Chosen,
-    old: (VmRef, Vm),
+    planned: &Planned,
+    old: &(VmRef, Vm),
 ) -> Result<VmRef, Stop> {
     cx.info(format!("VM {} ({}) will be replaced once the restored one has arrived", old.1.name_label, old.1.uuid));
     let identity = point.identity();
@@ -119,14 +138,20 @@ async fn replace(
     identity::put_tags(&mut ova, &tag::tags(cx.job, session.client.id, "restore"));
     let mut made = ImportMade { job: cx.job, task: None, vdis: Vec::new() };
     let entry = cx.journal.write(&Made::Import(made.clone())).await?;
-    let source = Source { point, ova, restore: false, sr };
+    planned.networks.put_on(&mut ova);
+    let source = Source { point, ova, restore: false, planned };
     let prepared = async {
         let imported = import::import(cx, session, source, entry, &mut made).await?;
         cx.step("swap");
         swap::prepare(cx, session, &identity, &old.1.uuid, &imported, made.clone()).await
     };
     match prepared.await {
-        Ok(prepared) => swap::swap(cx, session, entry, prepared).await,
+        Ok(prepared) => {
+            let vm = swap::swap(cx, session, entry, prepared).await?;
+            // The swap finds networks by their names once more.
+            planned.networks.settle(session, &vm).await?;
+            Ok(vm)
+        }
         Err(stop) => {
             cx.step("cleanup");
             undo::or_warn(cx, "the half-imported VM", undo::import(cx, session, made, Some(entry)).await);

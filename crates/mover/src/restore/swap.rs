@@ -25,7 +25,7 @@ use xenkeep_disk::{
     xva::{self, Ova, Reader},
 };
 
-use super::{import::Imported, overwrite};
+use super::{doomed, import::Imported, overwrite};
 use crate::{
     context::{JobContext, Stop},
     identity::{self, Identity},
@@ -70,7 +70,7 @@ pub(super) async fn prepare(
     let (old, record) = session.pool.vm_by_uuid(uuid).await.or_stop(session)?;
     overwrite::check(&record)?;
     let old_disks = disks(session, &record).await?;
-    let doomed = doomed(cx, session, &old, &old_disks, &imported.disks).await?;
+    let doomed = doomed::list(cx, session, &old, &old_disks, &imported.disks).await?;
     if !record.snapshots.is_empty() {
         cx.warn(
             Problem::new(
@@ -302,38 +302,6 @@ async fn can_go_back(session: &Session, made: &SwapMade) -> Result<bool, Stop> {
         }
     }
     Ok(true)
-}
-
-/// Those old disks that the point replaces. Disks at other positions hold what was never backed up with this point, and
-/// disks that another VM uses too are not the old VM's alone: both stay.
-async fn doomed(
-    cx: &JobContext,
-    session: &Session,
-    old: &VmRef,
-    old_disks: &[SwapDisk],
-    new_disks: &[SwapDisk],
-) -> Result<Vec<String>, Stop> {
-    let mut doomed = Vec::new();
-    for disk in old_disks {
-        let why = if !new_disks.iter().any(|new| new.position == disk.position) {
-            "the restore point has no disk there"
-        } else if !undo::is_free(session, &disk.vdi_uuid, Some(old)).await? {
-            "another VM uses it too"
-        } else {
-            cx.info(format!("old disk {} ({}, {}) will be removed", disk.position, disk.name, disk.vdi_uuid));
-            doomed.push(disk.vdi_uuid.clone());
-            continue;
-        };
-        cx.warn(
-            Problem::new(
-                "restore.disk_kept",
-                format!("disk {} ({}) of the old VM is kept, detached: {why}", disk.position, disk.name),
-            )
-            .hint("attach it to the VM, or remove it")
-            .about(&disk.vdi_uuid),
-        );
-    }
-    Ok(doomed)
 }
 
 /// Metadata of the imported VM, changed to bear the original's identity, and a version above the old VM's.

@@ -245,7 +245,7 @@ async fn a_member_that_alone_sees_the_disks_is_found_in_the_clear_and_over_tls()
         let point = rig.backup("web1").await;
         let copy = rig.restore(rig.beside(&point, "copy")).await;
         assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.source_uuid).await);
-        rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+        rig.restore(rig.restore_spec(&point, Placement::overwrite())).await;
         assert_eq!(rig.contents(&copy.uuid).await, rig.contents(&point.source_uuid).await);
         assert_eq!(rig.state().await.ours(), Vec::<String>::new());
     }

@@ -10,7 +10,7 @@ async fn a_pool_is_described_and_its_certificate_pinned() {
     rig.client.transport = Transport::Https;
     rig.client.address = rig.sim.host_https(0).to_string();
     let (_, report) = rig.run(JobSpec::CheckClient { client: rig.client.id }).await;
-    let Some(JobResult::Pool { pool }) = report.result else { panic!("{report:#?}") };
+    let Some(JobResult::Pool { pool: Some(pool), .. }) = report.result else { panic!("{report:#?}") };
     assert_eq!(pool.certificate_sha256.as_deref(), Some(rig.sim.certificate_sha256()));
     assert_eq!((pool.hosts, pool.master.as_str()), (1, "host-1"));
     assert!(!pool.name.is_empty() && !pool.product.is_empty());
@@ -38,8 +38,9 @@ async fn a_wrong_password_is_said_to_be_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn vms_are_listed_with_their_disks() {
     let rig = Rig::new().await;
-    let (_, report) = rig.run(JobSpec::ListVms { client: rig.client.id }).await;
-    let Some(JobResult::Vms { vms }) = report.result else { panic!("{report:#?}") };
+    let (_, report) = rig.run(JobSpec::BrowseClient { client: rig.client.id }).await;
+    let Some(JobResult::Inventory { inventory }) = report.result else { panic!("{report:#?}") };
+    let vms = inventory.vms;
     let [vm] = vms.as_slice() else { panic!("templates or domain 0 are listed: {vms:#?}") };
     assert_eq!((vm.name.as_str(), vm.power_state, vm.disks.len()), ("web1", PowerState::Halted, 2));
     assert_eq!((vm.disks[1].position.as_str(), vm.disks[1].size_bytes), ("1", 4 << 20));

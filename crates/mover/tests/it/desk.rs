@@ -48,6 +48,8 @@ struct State {
     progress: HashMap<JobId, Progress>,
     cancelled: HashSet<JobId>,
     cancel_at_step: Option<&'static str>,
+    give_away_at_step: Option<&'static str>,
+    lasts: Option<Duration>,
     cancel_at_journal: Option<usize>,
     strike: Option<Strike>,
     struck: bool,
@@ -87,6 +89,32 @@ impl Desk {
 
     pub(crate) fn cancel(&self, job: JobId) {
         self.lock().cancelled.insert(job);
+    }
+
+    /// Gives whatever job shows that step to another mover, before this one hears of it.
+    pub(crate) fn give_away_at_step(&self, step: &'static str) {
+        self.lock().give_away_at_step = Some(step);
+    }
+
+    /// Waits until that has happened.
+    pub(crate) async fn given_away(&self) {
+        let given = async {
+            loop {
+                let changed = self.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if self.lock().give_away_at_step.is_none() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given).await.expect("the job comes so far");
+    }
+
+    /// From now on jobs are lent for so long.
+    pub(crate) fn lasts(&self, lease: Duration) {
+        self.lock().lasts = Some(lease);
     }
 
     /// Cancels whatever job shows that step.
@@ -234,6 +262,10 @@ impl State {
 
 #[async_trait]
 impl Leases for Desk {
+    fn lasts(&self) -> Option<Duration> {
+        self.lock().lasts
+    }
+
     async fn lease(&self) -> Result<Option<LeasedJob>, LeaseError> {
         let changed = self.changed.notified();
         tokio::pin!(changed);
@@ -254,6 +286,11 @@ impl Leases for Desk {
     ) -> Result<Directive, LeaseError> {
         let (dead, directive) = {
             let mut state = self.lock();
+            if state.give_away_at_step.is_some_and(|step| step == progress.step) {
+                state.give_away_at_step = None;
+                state.fences.insert(job, i64::MAX);
+                self.changed.notify_waiters();
+            }
             state.check(job, fence)?;
             state.logs.entry(job).or_default().extend(log);
             state.progress.insert(job, progress.clone());

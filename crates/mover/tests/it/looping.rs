@@ -8,7 +8,7 @@ use xenkeep_mover::{Mover, MoverConfig};
 
 use crate::desk::Desk;
 
-fn mover(desk: &Arc<Desk>) -> (CancellationToken, tokio::task::JoinHandle<()>) {
+pub(crate) fn mover(desk: &Arc<Desk>) -> (CancellationToken, tokio::task::JoinHandle<()>) {
     let config = MoverConfig { renew_every: Duration::from_millis(10), ..MoverConfig::default() };
     let mover = Mover::new(Arc::<Desk>::clone(desk), config);
     let shutdown = CancellationToken::new();
@@ -35,12 +35,13 @@ fn create_datastore(path: &str) -> LeasedJob {
         point: None,
         secret: None,
         known_points: Vec::new(),
+        unfinished: Vec::new(),
         journal: Vec::new(),
     }
 }
 
 /// A pool that takes connections and never answers.
-async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
+pub(crate) async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let access = ClientAccess {
         id: ClientId::random(),
@@ -50,6 +51,7 @@ async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
         password: Secret::new("hunter2"),
         transport: Transport::Http,
         certificate_sha256: None,
+        members: Vec::new(),
     };
     let job = LeasedJob {
         id: JobId::random(),
@@ -61,6 +63,7 @@ async fn check_client_of_a_dumb_pool() -> (LeasedJob, tokio::net::TcpListener) {
         point: None,
         secret: None,
         known_points: Vec::new(),
+        unfinished: Vec::new(),
         journal: Vec::new(),
     };
     (job, listener)

@@ -44,12 +44,8 @@ async fn beside_a_name_that_is_taken_or_missing_is_refused() {
 async fn a_started_vm_reports_its_address() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "online")
-    else {
-        unreachable!()
-    };
-    let vm =
-        rig.restore(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let spec = started(rig.beside(&point, "online"));
+    let vm = rig.restore(spec).await;
     assert_eq!(vm.power_state, PowerState::Running);
     assert_eq!(vm.addresses.len(), 1, "{vm:?}");
 }
@@ -59,23 +55,24 @@ async fn a_vm_that_does_not_start_is_restored_all_the_same() {
     let rig = Rig::new().await;
     let point = rig.backup("web1").await;
     rig.sim.faults().arm(Fault::new(FaultKind::FailStart));
-    let JobSpec::Restore { client, datastore, point: id, placement, sr, transport, .. } = rig.beside(&point, "offline")
-    else {
-        unreachable!()
-    };
-    let (_, report) =
-        rig.run(JobSpec::Restore { client, datastore, point: id, placement, sr, start: true, transport }).await;
+    let spec = started(rig.beside(&point, "offline"));
+    let (_, report) = rig.run(spec).await;
     assert_eq!((report.state, report.warnings[0].code.as_str()), (JobState::Warning, "restore.not_started"));
     assert_eq!(vm_of(&report).unwrap().power_state, PowerState::Halted);
 }
 
-fn on_sr(spec: JobSpec, name: &str) -> JobSpec {
-    match spec {
-        JobSpec::Restore { client, datastore, point, placement, start, transport, .. } => {
-            JobSpec::Restore { client, datastore, point, placement, sr: Some(name.into()), start, transport }
-        }
-        other => other,
+fn on_sr(mut spec: JobSpec, name: &str) -> JobSpec {
+    if let JobSpec::Restore { places, .. } = &mut spec {
+        places.sr = Some(name.to_owned());
     }
+    spec
+}
+
+fn started(mut spec: JobSpec) -> JobSpec {
+    if let JobSpec::Restore { start, .. } = &mut spec {
+        *start = true;
+    }
+    spec
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,7 +160,7 @@ async fn over_the_original_the_old_vm_is_replaced_by_the_restored_one() {
     let read = rig.contents(&point.source_uuid).await;
     rig.scribble(&point.source_uuid, 1, 5).await;
     let before = rig.state().await;
-    let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
+    let (id, report) = rig.run(rig.restore_spec(&point, Placement::overwrite())).await;
     let vm = vm_of(&report).unwrap_or_else(|| panic!("{report:#?} {:#?}", rig.desk.log(id)));
     assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.source_uuid.as_str(), "web1"));
     assert_eq!(report.state, JobState::Success, "{:?}", report.warnings);
@@ -177,7 +174,7 @@ async fn over_the_original_the_old_vm_is_replaced_by_the_restored_one() {
     assert!(old.disks().iter().all(|disk| !after.vdis().contains(disk)));
     assert_eq!(rig.desk.journal(id), []);
     // and once more, over what was restored
-    rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+    rig.restore(rig.restore_spec(&point, Placement::overwrite())).await;
     assert_eq!(rig.contents(&vm.uuid).await, read);
     assert_eq!(rig.state().await.vdis().len(), before.vdis().len());
 }
@@ -195,14 +192,14 @@ async fn over_an_original_that_is_gone_it_comes_back_as_it_was() {
         let (vdi, _) = admin.vdi_by_uuid(&disk).await.unwrap();
         admin.vdi_destroy(&vdi).await.unwrap();
     }
-    let vm = rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+    let vm = rig.restore(rig.restore_spec(&point, Placement::overwrite())).await;
     assert_eq!(vm.uuid, point.source_uuid);
     assert_eq!(rig.contents(&vm.uuid).await, read);
     let after = rig.state().await;
     assert_eq!(after.ours(), Vec::<String>::new());
     assert_eq!(after.vm(&vm.uuid).unwrap().macs(), before.vm(&vm.uuid).unwrap().macs());
     // its uuids of cards and places are its own again, so that a second restore finds them
-    rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+    rig.restore(rig.restore_spec(&point, Placement::overwrite())).await;
     assert_eq!(rig.contents(&vm.uuid).await, read);
 }
 
@@ -216,7 +213,7 @@ async fn a_running_vm_is_not_replaced() {
     .await;
     let point = rig.backup("web1").await;
     let before = rig.state().await;
-    let (_, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
+    let (_, report) = rig.run(rig.restore_spec(&point, Placement::overwrite())).await;
     assert_eq!(code_of(&report), "vm.not_halted");
     rig.state().await.assert_same_as(&before, "after the refusal");
 }
@@ -245,7 +242,7 @@ async fn snapshots_of_the_user_and_disks_that_came_later_are_not_touched() {
     };
     admin.vbd_create(&place).await.unwrap();
     let before = rig.state().await;
-    let (_, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
+    let (_, report) = rig.run(rig.restore_spec(&point, Placement::overwrite())).await;
     assert_eq!(report.state, JobState::Warning, "{report:#?}");
     let codes: Vec<&str> = report.warnings.iter().map(|warning| warning.code.as_str()).collect();
     assert_eq!(codes, ["restore.disk_kept", "restore.snapshots_detached"]);
@@ -264,7 +261,7 @@ async fn a_failed_restore_over_the_original_leaves_the_original() {
     for (fault, codes) in import_faults() {
         let kind = fault.kind;
         rig.sim.faults().arm(fault);
-        let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
+        let (id, report) = rig.run(rig.restore_spec(&point, Placement::overwrite())).await;
         assert!(codes.contains(&code_of(&report)), "{kind:?}: {:?}", report.problem);
         assert_eq!(rig.desk.journal(id), [], "{kind:?}");
         rig.state().await.assert_same_as(&before, &format!("after {kind:?}"));
@@ -282,7 +279,7 @@ async fn a_cancel_at_any_step_leaves_exactly_one_of_both() {
         rig.scribble(&point.source_uuid, 0, call).await;
         let (before, old) = (rig.state().await, rig.contents(&point.source_uuid).await);
         rig.desk.cancel_at_journal(usize::try_from(call).unwrap());
-        let (id, report) = rig.run(rig.restore_spec(&point, Placement::Overwrite)).await;
+        let (id, report) = rig.run(rig.restore_spec(&point, Placement::overwrite())).await;
         let after = rig.state().await;
         assert_eq!(after.ours(), Vec::<String>::new(), "at call {call}");
         assert_eq!((after.vms(), after.vdis().len()), (before.vms(), before.vdis().len()), "at call {call}");
@@ -328,7 +325,7 @@ async fn a_vm_without_disks_is_restored_over_and_beside() {
     let before = rig.state().await;
     assert_eq!((point.disks.len(), before.vm(&point.source_uuid).unwrap().disks().len()), (0, 0));
     for round in 0..2 {
-        let vm = rig.restore(rig.restore_spec(&point, Placement::Overwrite)).await;
+        let vm = rig.restore(rig.restore_spec(&point, Placement::overwrite())).await;
         assert_eq!((vm.uuid.as_str(), vm.name.as_str()), (point.source_uuid.as_str(), "bare"));
         rig.state().await.assert_same_as(&before, &format!("after round {round}"));
     }

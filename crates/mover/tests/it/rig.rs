@@ -133,6 +133,7 @@ impl Rig {
             password: Secret::new(PASSWORD),
             transport: Transport::Http,
             certificate_sha256: None,
+            members: Vec::new(),
         };
         let datastore = DatastoreAccess {
             id: DatastoreId::random(),
@@ -155,6 +156,7 @@ impl Rig {
             point: None,
             secret: None,
             known_points: Vec::new(),
+            unfinished: Vec::new(),
             journal: Vec::new(),
             spec,
         }
@@ -181,7 +183,7 @@ impl Rig {
             datastore: self.datastore.id,
             point: point.id.clone(),
             placement,
-            sr: None,
+            places: RestorePlaces::default(),
             start: false,
             transport: None,
         }

@@ -68,13 +68,18 @@ impl Engine {
     /// The mover's end of the stream of its export. Waits, not for ever, until somebody reads.
     pub async fn content(&self, job: JobId, fence: i64) -> Result<ContentSender, Error> {
         self.0.catalog.holds(job, fence).await?;
+        self.until_reader(job, |engine| engine.meet_reader(job)).await
+    }
+
+    /// Looks, now and whenever a reader comes, until `look` finds what it wants.
+    async fn until_reader<T>(&self, job: JobId, look: impl Fn(&Self) -> Option<T>) -> Result<T, Error> {
         let deadline = tokio::time::Instant::now() + self.0.limits.content_wait;
         loop {
             let arrived = self.0.contents.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            if let Some(sender) = self.meet_reader(job) {
-                return Ok(sender);
+            if let Some(found) = look(self) {
+                return Ok(found);
             }
             tokio::select! {
                 () = arrived => {}
@@ -82,6 +87,16 @@ impl Engine {
                 () = tokio::time::sleep_until(deadline) => return Err(Error::NoReader(job)),
             }
         }
+    }
+
+    /// Waits, not for ever, until somebody reads the stream of an export.
+    pub async fn await_reader(&self, job: JobId, fence: i64) -> Result<(), Error> {
+        self.0.catalog.holds(job, fence).await?;
+        self.until_reader(job, |engine| engine.has_reader(job).then_some(())).await
+    }
+
+    fn has_reader(&self, job: JobId) -> bool {
+        matches!(self.0.contents.lock().get(&job), Some(Reader::Waiting(_)))
     }
 
     fn meet_reader(&self, job: JobId) -> Option<ContentSender> {

@@ -23,12 +23,14 @@ impl Engine {
 
     /// Creates a datastore: a mover makes the repository; if that fails, it is forgotten.
     pub async fn create_datastore(&self, new: NewDatastore) -> Result<Datastore, Error> {
-        let new = names::new_datastore(new)?;
+        let mut new = names::new_datastore(new)?;
+        new.movers = self.movers_for(&new).await?;
         let engine = self.clone();
         self.detached(async move {
             let id = DatastoreId::random();
             let password = random_password()?;
             engine.0.catalog.insert_datastore(id, &new, &password, engine.0.clock.now()).await?;
+            engine.forget_roster();
             match engine.run_short(JobSpec::CreateDatastore { datastore: id }, &new.name).await {
                 Ok(_) => engine.datastore(&id.to_string()).await,
                 Err(error) => {

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use xenkeep_api::{Drive, DriveChange, DriveJob, DriveState, Job, JobId, JobState, NewDrive, Problem};
 use xenkeep_catalog::{JobFilter, QueueEntry};
 
-use super::queue::Turn;
 use super::{Engine, names};
 use crate::Error;
 
@@ -80,7 +79,8 @@ impl Engine {
 
     async fn drive_state(&self, drive: Drive) -> Result<DriveState, Error> {
         let standing = self.0.catalog.standing().await?;
-        let turn = Turn { now: self.0.clock.now(), limits: &self.0.limits };
+        let choice = self.choice().await?;
+        let placing = choice.under(self.turn());
         let (waiting, next) = self.0.catalog.queued_for_drive(drive.number, NEXT).await?;
         let filter = JobFilter { state: Some(JobState::Running), kind: None };
         let jobs = self.0.catalog.jobs(&filter, super::jobs::LISTED_AT_MOST).await?;
@@ -95,7 +95,7 @@ impl Engine {
             }
         });
         let running = running.collect();
-        let told = |entry| DriveJob { waiting: Some(turn.reason(&standing, entry)), ..drive_job(entry) };
+        let told = |entry| DriveJob { waiting: Some(placing.reason(&standing, entry)), ..drive_job(entry) };
         let next = next.iter().map(told).collect();
         Ok(DriveState { drive, running, waiting, next })
     }

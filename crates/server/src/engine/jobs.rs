@@ -9,7 +9,7 @@ use xenkeep_api::{Job, JobId, JobSpec, JobState, LogLine, Point, Problem, RunId}
 use xenkeep_catalog::{JobFilter, NewJob, QueueEntry};
 
 use super::Engine;
-use super::queue::{Turn, VmKey};
+use super::queue::VmKey;
 use crate::Error;
 
 /// Jobs that one answer lists, unless asked otherwise, and at most.
@@ -46,14 +46,15 @@ impl Engine {
             return Ok(());
         }
         let standing = self.0.catalog.standing().await?;
-        let turn = Turn { now: self.0.clock.now(), limits: &self.0.limits };
+        let choice = self.choice().await?;
+        let placing = choice.under(self.turn());
         let entries: HashMap<JobId, QueueEntry> = match &*jobs {
             // Followers ask for one again and again.
             [job] => self.0.catalog.queue_entry(job.id).await?.into_iter().map(|entry| (entry.id, entry)).collect(),
             _ => self.0.catalog.queued(LISTED_AT_MOST).await?.into_iter().map(|entry| (entry.id, entry)).collect(),
         };
         for job in jobs.iter_mut().filter(|job| queued(job)) {
-            job.waiting = entries.get(&job.id).map(|entry| turn.reason(&standing, entry));
+            job.waiting = entries.get(&job.id).map(|entry| placing.reason(&standing, entry));
         }
         Ok(())
     }

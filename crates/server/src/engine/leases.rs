@@ -9,13 +9,14 @@ use xenkeep_api::{
 };
 use xenkeep_catalog::{Claimed, Error as CatalogError};
 
+use super::Engine;
 use super::recovery::what_follows;
-use super::{Engine, queue};
 use crate::Error;
 
 impl Engine {
     /// Waits some seconds for a job and lends it to a mover; none if there is none. May be dropped while it waits.
     pub async fn lease(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
+        let _waiting = self.mover_waits(mover);
         let deadline = tokio::time::Instant::now() + self.0.limits.lease_wait;
         loop {
             if self.0.stopping.is_cancelled() {
@@ -59,7 +60,7 @@ impl Engine {
 
     /// Says where a running job is about to work: none if it may, else what it must wait for first. It asks again.
     pub async fn occupy(&self, job: JobId, fence: i64, places: &Places) -> Result<Option<Problem>, Error> {
-        let turn = queue::Turn { now: self.0.clock.now(), limits: &self.0.limits };
+        let turn = self.turn();
         let decide = |standing: &_, me: &_| turn.place_busy(standing, me, places);
         let wait = self.0.catalog.occupy(job, fence, places, decide).await?;
         let _ = self.0.changes.send(job);
@@ -88,6 +89,12 @@ impl Engine {
         tracing::info!(%job, state = ?report.state, "job ended");
         self.changed(job);
         Ok(())
+    }
+
+    /// How long a lease lasts.
+    #[must_use]
+    pub fn lease_lasts(&self) -> std::time::Duration {
+        self.0.limits.lease
     }
 
     fn lease_end(&self) -> jiff::Timestamp {
@@ -123,8 +130,15 @@ impl Engine {
     async fn claim(&self, asked: &[ClaimRequest]) -> Result<Vec<Option<Claimed>>, Error> {
         let now = self.0.clock.now();
         let movers: Vec<&str> = asked.iter().map(|request| request.mover.as_str()).collect();
-        let turn = queue::Turn { now, limits: &self.0.limits };
-        Ok(self.0.catalog.claim(&movers, now, self.lease_end(), &turn).await?)
+        let choice = self.choice().await?;
+        let claimed = self.0.catalog.claim(&movers, now, self.lease_end(), &choice.under(self.turn())).await?;
+        // A client or datastore that has only just been added may be for certain movers: it is looked at again.
+        if claimed.iter().all(Option::is_none)
+            && let Some(choice) = self.fresher(&choice).await?
+        {
+            return Ok(self.0.catalog.claim(&movers, now, self.lease_end(), &choice.under(self.turn())).await?);
+        }
+        Ok(claimed)
     }
 
     async fn hand_over(&self, asked: Vec<ClaimRequest>, claimed: Result<Vec<Option<Claimed>>, Error>) {
@@ -191,9 +205,13 @@ impl Engine {
             JobSpec::RescanDatastore { datastore } => self.known_points(datastore).await?,
             _ => Vec::new(),
         };
+        let unfinished = match claimed.spec {
+            JobSpec::CheckClient { client } => catalog.unfinished_jobs(client).await?,
+            _ => Vec::new(),
+        };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         let Claimed { id, fence, spec, .. } = claimed;
-        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, journal })
+        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {

@@ -113,7 +113,8 @@ pub(crate) fn new_datastore(new: NewDatastore) -> Result<NewDatastore, Error> {
                 return Err(Error::Invalid(problem.hint("give access key and secret")));
             }
             let s3 = s3_place(s3)?;
-            Ok(NewDatastore { name: new.name, path: Some(s3.address()), s3: Some(s3), s3_secret_access_key: secret })
+            let (path, movers) = (Some(s3.address()), new.movers);
+            Ok(NewDatastore { name: new.name, path, s3: Some(s3), s3_secret_access_key: secret, movers })
         }
         _ => {
             let problem = Problem::new("request.invalid", "a datastore lies either in a directory or on an S3 server");

@@ -188,7 +188,8 @@ impl Class {
         match kind {
             JobKind::Recover => Self::Recovery,
             JobKind::CheckClient
-            | JobKind::ListVms
+            | JobKind::BrowseClient
+            | JobKind::PlanRestore
             | JobKind::ExpandSelection
             | JobKind::CreateDatastore
             | JobKind::AttachDatastore
@@ -263,7 +264,7 @@ impl VmKey {
                 Err(_) => Self::Name(vm.clone()),
             }),
             JobSpec::Restore { placement: Placement::Beside { name }, .. } => Some(Self::New(name.clone())),
-            JobSpec::Restore { placement: Placement::Overwrite, .. } => {
+            JobSpec::Restore { placement: Placement::Overwrite { .. }, .. } => {
                 point.map(|point| Self::Uuid(point.source_uuid.to_ascii_lowercase()))
             }
             _ => None,

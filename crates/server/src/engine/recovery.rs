@@ -33,6 +33,8 @@ impl Engine {
         {
             tracing::warn!(%job, "interrupted: it was running when the server ended");
         }
+        // Movers elsewhere go on with their jobs, and could not say so while no server was there.
+        catalog.renew_leases_but(mover, later(now, limits.lease)).await?;
         for root in catalog.unrecovered_jobs().await? {
             let ended = catalog.ended(root).await?;
             catalog.insert_job(&recovery(&ended, 0, None), now).await?;
@@ -64,7 +66,7 @@ impl Engine {
     /// Forgets short jobs of old: they hold long answers, and say nothing that is true today.
     pub(super) async fn forget_short_jobs(&self) -> Result<(), Error> {
         let before = self.0.clock.now() - SHORT_JOBS_KEPT;
-        for kind in [JobKind::ListVms, JobKind::CheckClient, JobKind::ProtectPoint] {
+        for kind in [JobKind::BrowseClient, JobKind::CheckClient, JobKind::PlanRestore, JobKind::ProtectPoint] {
             self.0.catalog.forget_jobs(kind, before).await?;
         }
         Ok(())

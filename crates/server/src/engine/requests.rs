@@ -1,8 +1,8 @@
 //! What people ask for: back up, restore, export. Checked as far as the server can know, then queued.
 
 use xenkeep_api::{
-    BackupRequest, Client, ExportFormat, ExportRequest, Job, JobSpec, Placement, Point, PointKind, Problem,
-    RestoreRequest,
+    BackupRequest, Client, ExportFormat, ExportRequest, Job, JobResult, JobSpec, Placement, Point, PointKind, Problem,
+    RestorePlan, RestoreRequest,
 };
 
 use xenkeep_catalog::NewJob;
@@ -29,31 +29,75 @@ impl Engine {
 
     /// Queues a restore.
     pub async fn restore(&self, request: RestoreRequest) -> Result<Job, Error> {
-        if let Placement::Beside { name } = &request.placement {
-            names::check_label("the name of the new VM", name)?;
-        }
-        if let Some(sr) = &request.sr {
-            names::check_label("the name of an SR", sr)?;
-        }
-        let point = self.point(&request.point).await?;
-        let client = match &request.client {
-            Some(client) => self.client(client).await?,
-            None => self.client_of(&point).await?,
-        };
+        let (point, client) = self.restore_target(&request).await?;
         let subject = match &request.placement {
             Placement::Beside { name } => name.clone(),
-            Placement::Overwrite => point.source_name.clone(),
+            Placement::Overwrite { .. } => point.source_name.clone(),
         };
         let spec = JobSpec::Restore {
             client: client.id,
             datastore: point.datastore,
             point: point.id.clone(),
+            places: request.places(),
             placement: request.placement,
-            sr: request.sr,
             start: request.start,
             transport: request.transport,
         };
         self.queue_reader(NewJob::new(spec, subject), &point).await
+    }
+
+    /// What a restore would do. A mover looks at the point and at the pool; nothing is changed there.
+    pub async fn plan_restore(&self, request: RestoreRequest) -> Result<RestorePlan, Error> {
+        let (point, client) = self.restore_target(&request).await?;
+        let spec = JobSpec::PlanRestore {
+            client: client.id,
+            datastore: point.datastore,
+            point: point.id.clone(),
+            places: request.places(),
+            placement: request.placement,
+            start: request.start,
+        };
+        let job = self.queue_reader(NewJob::new(spec, &point.source_name), &point).await?;
+        match self.see_through(job.id).await?.result {
+            Some(JobResult::RestorePlan { plan }) => Ok(*plan),
+            _ => Err(Error::JobFailed(Problem::new("job.no_result", format!("job {} has no plan", job.id)))),
+        }
+    }
+
+    /// The point and the client of a request, once its words make sense.
+    async fn restore_target(&self, request: &RestoreRequest) -> Result<(Point, Client), Error> {
+        if let Placement::Beside { name } = &request.placement {
+            names::check_label("the name of the new VM", name)?;
+        }
+        for sr in request.sr.iter().chain(request.disk_srs.values()) {
+            names::check_label("the name of an SR", sr)?;
+        }
+        for network in request.networks.iter().flat_map(|(from, to)| [from, to]) {
+            names::check_label("the name of a network", network)?;
+        }
+        let point = self.point(&request.point).await?;
+        let there = |position: &String| point.disks.iter().any(|disk| disk.position == *position);
+        if let Some(position) = request.disk_srs.keys().find(|position| !there(position)) {
+            let positions: Vec<&str> = point.disks.iter().map(|disk| disk.position.as_str()).collect();
+            let shown: String = position.chars().filter(|c| !c.is_control()).take(40).collect();
+            let problem = Problem::new("disk.not_found", format!("the point has no disk at {shown}"));
+            return Err(Error::NotFound(problem.hint(format!("the point has disks at: {}", positions.join(", ")))));
+        }
+        if let Placement::Overwrite { destroy_first: Some(uuid) } = &request.placement
+            && !uuid.eq_ignore_ascii_case(&point.source_uuid)
+        {
+            let message = format!(
+                "the point is one of VM {} ({}), not of the VM that is to be destroyed first",
+                point.source_name, point.source_uuid
+            );
+            let problem = Problem::new("restore.other_vm", message);
+            return Err(Error::Invalid(problem.hint("only the original itself may be destroyed first: name its uuid")));
+        }
+        let client = match &request.client {
+            Some(client) => self.client(client).await?,
+            None => self.client_of(&point).await?,
+        };
+        Ok((point, client))
     }
 
     /// Queues an export; its stream waits for [`Engine::read_content`].

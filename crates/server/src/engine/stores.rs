@@ -15,11 +15,13 @@ const MIN_PASSWORD: usize = 8;
 impl Engine {
     /// Makes a repository that is there already known as a datastore, and queues the search for its points.
     pub async fn attach_datastore(&self, request: AttachRequest) -> Result<Attached, Error> {
-        let new = names::new_datastore(request.datastore)?;
+        let mut new = names::new_datastore(request.datastore)?;
+        new.movers = self.movers_for(&new).await?;
         let engine = self.clone();
         self.detached(async move {
             let id = DatastoreId::random();
             engine.0.catalog.insert_datastore(id, &new, &request.password, engine.0.clock.now()).await?;
+            engine.forget_roster();
             let opened = engine.run_short(JobSpec::AttachDatastore { datastore: id }, &new.name).await;
             if let Err(error) = opened {
                 engine.0.catalog.discard_datastore(id).await?;

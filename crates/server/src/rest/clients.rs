@@ -3,10 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use xenkeep_api::{Client, ClientLimits, NewClient, PoolVm};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use xenkeep_api::{Client, ClientChange, ClientCheck, ClientLimits, NewClient, Node, PoolInventory, PoolVm};
 
 use super::App;
-use super::extract::{Json, Path};
+use super::extract::{Json, Path, Query};
 use super::problem::{ProblemDetails, Refusal};
 
 /// All clients, by name.
@@ -56,11 +58,27 @@ pub(crate) async fn remove(State(app): State<App>, Path(client): Path<String>) -
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Logs in to the client's pool and answers with what it says of itself now.
-#[utoipa::path(post, path = "/clients/{client}/check", tag = "clients", operation_id = "check_client",
+/// Changes a client. What it is to become is tried with a login first; if that fails, nothing is changed.
+#[utoipa::path(patch, path = "/clients/{client}", tag = "clients", operation_id = "set_client", request_body = ClientChange,
     params(("client" = String, Path, description = "Name or id")),
     responses((status = 200, body = Client), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
-pub(crate) async fn check(State(app): State<App>, Path(client): Path<String>) -> Result<axum::Json<Client>, Refusal> {
+pub(crate) async fn set(
+    State(app): State<App>,
+    Path(client): Path<String>,
+    Json(change): Json<ClientChange>,
+) -> Result<axum::Json<Client>, Refusal> {
+    Ok(axum::Json(app.engine.set_client(&client, change).await?))
+}
+
+/// Looks at the client's pool: name, ports, certificate, login, rights, hosts, clock, storage, networks, licence, leftovers.
+/// Answers with each finding, its reason and its cure, also when the login fails.
+#[utoipa::path(post, path = "/clients/{client}/check", tag = "clients", operation_id = "check_client",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = ClientCheck), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn check(
+    State(app): State<App>,
+    Path(client): Path<String>,
+) -> Result<axum::Json<ClientCheck>, Refusal> {
     Ok(axum::Json(app.engine.check_client(&client).await?))
 }
 
@@ -73,4 +91,38 @@ pub(crate) async fn vms(
     Path(client): Path<String>,
 ) -> Result<axum::Json<Vec<PoolVm>>, Refusal> {
     Ok(axum::Json(app.engine.vms(&client).await?))
+}
+
+/// All that is on the client's pool now: hosts, SRs, networks, VMs.
+#[utoipa::path(get, path = "/clients/{client}/inventory", tag = "clients", operation_id = "client_inventory",
+    params(("client" = String, Path, description = "Name or id")),
+    responses((status = 200, body = PoolInventory), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn inventory(
+    State(app): State<App>,
+    Path(client): Path<String>,
+) -> Result<axum::Json<PoolInventory>, Refusal> {
+    Ok(axum::Json(app.engine.inventory(&client).await?))
+}
+
+/// Where in the tree.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BrowseQuery {
+    /// Path of a node, such as `vms/web1`; slashes in names are written `%2F` (and thus `%252F` in the query). The root if
+    /// absent.
+    #[serde(default)]
+    path: String,
+}
+
+/// The client's pool as a tree, from a node on. Nodes that can be backed up name their source.
+#[utoipa::path(get, path = "/clients/{client}/browse", tag = "clients", operation_id = "browse_client",
+    params(("client" = String, Path, description = "Name or id"), BrowseQuery),
+    responses((status = 200, body = Node), (status = "default", body = ProblemDetails, content_type = "application/problem+json")))]
+pub(crate) async fn browse(
+    State(app): State<App>,
+    Path(client): Path<String>,
+    Query(query): Query<BrowseQuery>,
+) -> Result<axum::Json<Node>, Refusal> {
+    Ok(axum::Json(app.engine.browse(&client, &query.path).await?))
 }

@@ -21,6 +21,8 @@ use utoipa::{Modify, OpenApi};
         (name = "datastores", description = "Where backups lie"),
         (name = "drives", description = "Numbered ways into a datastore, each with so many channels"),
         (name = "jobs", description = "Runs of one thing"),
+        (name = "movers", description = "Machines that move data"),
+        (name = "mover", description = "What a mover calls, with its own token"),
         (name = "points", description = "What can be restored"),
         (name = "tasks", description = "What is backed up, in groups or alone, and starts of it"),
         (name = "schedules", description = "When something starts"),
@@ -45,7 +47,7 @@ impl Modify for Token {
 /// The description of the API (OpenAPI 3.1) as JSON, the same for every build of one version.
 #[must_use]
 pub fn openapi_json() -> String {
-    let routes = super::protected().merge(super::open()).into_openapi();
+    let routes = super::protected().merge(super::for_movers()).merge(super::open()).into_openapi();
     let mut description = Description::openapi();
     description.merge(routes);
     let mut text = description.to_pretty_json().expect("a description made of strings serialises");

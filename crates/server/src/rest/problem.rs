@@ -35,6 +35,7 @@ impl From<Error> for Refusal {
         let status = match &error {
             Error::Invalid(_) | Error::JobFailed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
+            Error::Refused(_) => StatusCode::FORBIDDEN,
             Error::Conflict(_) | Error::LeaseLost(_) => StatusCode::CONFLICT,
             Error::Timeout(_) | Error::NoReader(_) => StatusCode::GATEWAY_TIMEOUT,
             Error::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -70,5 +71,11 @@ pub(crate) fn no_token() -> Refusal {
 pub(crate) fn wrong_token() -> Refusal {
     let problem = Problem::new("auth.wrong_token", "this token is not known here")
         .hint("the token in the file token of this server's data directory is good");
+    Refusal::new(StatusCode::UNAUTHORIZED, problem)
+}
+
+pub(crate) fn no_mover_token() -> Refusal {
+    let problem = Problem::new("auth.wrong_token", "this token is that of no mover")
+        .hint("`xenkeep mover add NAME` makes one; a mover that was removed needs a new one");
     Refusal::new(StatusCode::UNAUTHORIZED, problem)
 }

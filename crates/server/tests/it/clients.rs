@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use xenkeep_api::{Client, Job, JobState, PoolVm, Problem};
+use xenkeep_api::{Client, ClientCheck, Job, JobState, PoolVm, Problem};
 
 use crate::fixture::{Rig, answer, eventually, new_client, refused};
 use crate::mover;
@@ -27,8 +27,8 @@ async fn is_added_once_a_login_has_worked() {
     assert_eq!(rig.get::<Client>("/clients/lab").await, added);
     assert_eq!(rig.get::<Client>(&format!("/clients/{}", added.id)).await, added);
     assert_eq!(rig.get::<Vec<PoolVm>>("/clients/lab/vms").await[0].name, "web");
-    let checked: Client = answer(rig.send(Method::POST, "/clients/lab/check").await, StatusCode::OK).await;
-    assert_eq!(checked, added);
+    let checked: ClientCheck = answer(rig.send(Method::POST, "/clients/lab/check").await, StatusCode::OK).await;
+    assert_eq!((checked.client, checked.problem), (added, None));
     refused(rig.post("/clients", new_client("lab")).await, StatusCode::CONFLICT, "client.exists").await;
     mover.stop().await;
 

@@ -79,9 +79,8 @@ impl Rig {
     }
 
     /// Takes the server down in order and starts it again on the same directory.
-    pub(crate) async fn restart(mut self) -> Self {
-        self.server.take().unwrap().shutdown().await.unwrap();
-        Self::start_in(self.dir.clone(), self.clock.clone(), |_| {}).await
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}, |_| {}).await
     }
 
     /// Takes the server down; something happens; and it starts again on the same directory.

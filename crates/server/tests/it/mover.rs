@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use xenkeep_api::{
-    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Point, PointDisk,
-    PointKind, PointProtection, PoolSummary, PoolVm, PowerState, Problem, Progress, PruneSummary, RescanSummary,
-    RestoredVm, Selected, SelectedHost, SelectedVm, Source, VerifySummary,
+    CopySummary, HostRestored, JobReport, JobResult, JobSpec, JobState, LeasedJob, MetaDataRestored, Placement, Point,
+    PointDisk, PointKind, PointProtection, PoolInventory, PoolSummary, PoolVm, PowerState, Problem, Progress,
+    PruneSummary, RescanSummary, RestorePlan, RestoredVm, Selected, SelectedHost, SelectedVm, Source, VerifySummary,
 };
 use xenkeep_server::Engine;
 
@@ -67,8 +67,10 @@ pub(crate) fn report(state: JobState, problem: Option<Problem>, result: Option<J
 /// What a job that went well has to show.
 pub(crate) fn result(job: &LeasedJob) -> JobResult {
     match &job.spec {
-        JobSpec::CheckClient { .. } => JobResult::Pool { pool: pool() },
-        JobSpec::ListVms { .. } => JobResult::Vms { vms: vec![vm()] },
+        JobSpec::CheckClient { .. } => JobResult::Pool { pool: Some(pool()), checks: Vec::new() },
+        JobSpec::BrowseClient { .. } => JobResult::Inventory {
+            inventory: Box::new(PoolInventory { pool: pool(), vms: vec![vm()], ..PoolInventory::default() }),
+        },
         JobSpec::CreateDatastore { .. } => JobResult::Datastore { repository_id: "repo".to_owned() },
         JobSpec::AttachDatastore { datastore } => JobResult::Datastore { repository_id: datastore.to_string() },
         JobSpec::RescanDatastore { .. } => JobResult::Rescanned { rescan: RescanSummary::default() },
@@ -92,6 +94,9 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
             restored: HostRestored { uuid: String::new(), name: host.clone(), steps: Vec::new() },
         },
         JobSpec::Restore { .. } => JobResult::Vm { vm: restored() },
+        JobSpec::PlanRestore { placement, point, .. } => {
+            JobResult::RestorePlan { plan: Box::new(plan(point, placement)) }
+        }
         JobSpec::Export { .. } => JobResult::Export { bytes: 0, sha256: "00".repeat(32) },
         JobSpec::ForgetPoints { points, .. } => JobResult::Forgotten { points: points.clone() },
         JobSpec::ProtectPoint { point, reason, .. } => JobResult::Protection {
@@ -106,6 +111,27 @@ pub(crate) fn result(job: &LeasedJob) -> JobResult {
         }
         JobSpec::CopyPoints { .. } => JobResult::Copied { copy: CopySummary::default() },
         JobSpec::Recover { .. } => JobResult::Recovered { undone: Vec::new(), points: Vec::new() },
+    }
+}
+
+/// A plan without anything in it.
+fn plan(point: &str, placement: &Placement) -> RestorePlan {
+    RestorePlan {
+        point: point.to_owned(),
+        client: "lab".to_owned(),
+        vm_name: "web".to_owned(),
+        vm_uuid: None,
+        placement: placement.clone(),
+        replaced: None,
+        disks: Vec::new(),
+        srs: Vec::new(),
+        networks: Vec::new(),
+        point_version: String::new(),
+        pool_version: String::new(),
+        start: false,
+        warnings: Vec::new(),
+        refusals: Vec::new(),
+        ok: true,
     }
 }
 
@@ -177,6 +203,7 @@ pub(crate) fn pool() -> PoolSummary {
         product: "XCP-ng 8.3.0".to_owned(),
         hosts: 2,
         certificate_sha256: Some("ab".repeat(32)),
+        ..PoolSummary::default()
     }
 }
 
@@ -185,6 +212,7 @@ fn vm() -> PoolVm {
         uuid: "0f1e2d3c-0000-4000-8000-00000000000a".to_owned(),
         name: "web".to_owned(),
         power_state: PowerState::Running,
+        host: None,
         tools: true,
         tags: Vec::new(),
         disks: Vec::new(),

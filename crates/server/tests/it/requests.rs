@@ -23,11 +23,11 @@ async fn a_restore_knows_its_point_and_its_client() {
     let beside = json!({"point": prefix, "placement": {"mode": "beside", "name": "web2"}, "start": true, "sr": "Fast"});
     let job = rig.start_job("/restores", beside).await;
     let placement = Placement::Beside { name: "web2".to_owned() };
-    let JobSpec::Restore { client, datastore, point: id, placement: found, sr, start, transport } = job.spec else {
+    let JobSpec::Restore { client, datastore, point: id, placement: found, places, start, transport } = job.spec else {
         panic!()
     };
     assert_eq!((client, datastore, id, found), (point.client, point.datastore, point.id.clone(), placement));
-    assert_eq!((sr.as_deref(), start, transport, job.subject.as_str()), (Some("Fast"), true, None, "web2"));
+    assert_eq!((places.sr.as_deref(), start, transport, job.subject.as_str()), (Some("Fast"), true, None, "web2"));
     let leased = rig.lease().await;
     assert_eq!(leased.point.as_ref(), Some(&point));
     assert!(leased.client.is_some() && leased.datastore.is_some());

@@ -5,6 +5,15 @@ use jiff::Timestamp;
 use crate::record::{self, Host};
 use crate::{Error, HostRef, Pool, PoolRef, Result, params};
 
+/// What an account may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// Everything: the local root.
+    pub superuser: bool,
+    /// Calls that its roles allow, such as `vm.snapshot` and `http/get_export`; empty for the superuser.
+    pub permissions: Vec<String>,
+}
+
 impl Pool {
     /// The record of the pool itself.
     ///
@@ -26,6 +35,18 @@ impl Pool {
         let (_, pool) = self.pool_record().await?;
         let host = self.host(&pool.master).await?;
         Ok((pool.master, host))
+    }
+
+    /// What the account that is logged in may do.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn rights(&self) -> Result<Rights> {
+        let session = || crate::json(self.link().session().expose());
+        Ok(Rights {
+            superuser: self.call("session.get_is_local_superuser", vec![session()]).await?,
+            permissions: self.call("session.get_rbac_permissions", vec![session()]).await?,
+        })
     }
 
     /// A host's clock; times in records are by the pool's clocks, not by ours.

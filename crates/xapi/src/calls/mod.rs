@@ -6,5 +6,6 @@ mod record;
 mod storage;
 mod vm;
 
+pub use host::Rights;
 pub use network::NewVif;
 pub use storage::{NewVbd, NewVdi};

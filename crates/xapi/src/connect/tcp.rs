@@ -31,7 +31,7 @@ impl TcpConnector {
     }
 
     /// Tries every address of the name in turn; the last error counts.
-    pub(super) async fn open(&self) -> Result<TcpStream> {
+    pub(crate) async fn open(&self) -> Result<TcpStream> {
         let fail = |source| Error::Unreachable { address: self.address.to_string(), source };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
         let found = timeout(self.patience, lookup_host((self.address.host.as_str(), self.address.port)));

@@ -54,6 +54,10 @@ record! {
         api_version_minor: i64 = "API_version_minor",
         /// Edition of the licence.
         edition: String = "edition",
+        /// What the licence says of itself: `expiry`, `sku_type` …
+        license_params: BTreeMap<String, String> = "license_params",
+        /// Versions of the virtual hardware that it offers.
+        virtual_hardware_platform_versions: Vec<i64> = "virtual_hardware_platform_versions",
         /// dom0.
         control_domain: VmRef = "control_domain",
         /// VMs on it.

@@ -110,7 +110,7 @@ impl<T: Ref + Default> Lenient for T {
 }
 
 /// `20260821T02:00:23Z`, with or without dashes and zone; fractions of a second are allowed. No zone means UTC.
-pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
+pub fn timestamp(text: &str) -> Option<Timestamp> {
     let (date, time) = text.trim().split_once('T')?;
     let date: String = date.chars().filter(|c| *c != '-').collect();
     if date.len() != 8 || !date.bytes().all(|b| b.is_ascii_digit()) {

@@ -15,6 +15,7 @@ pub use storage::{Pbd, Sr, Vbd, VbdType, Vdi};
 pub use task::{Task, TaskStatus};
 pub use vm::{PowerState, Vm, VmGuestMetrics, VmMetrics, Vtpm};
 
+pub use lenient::timestamp as parse_timestamp;
 pub(crate) use lenient::timestamp;
 
 use serde::de::DeserializeOwned;

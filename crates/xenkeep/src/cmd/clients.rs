@@ -1,7 +1,13 @@
 //! `xenkeep client`: the pools that are backed up.
 
 use clap::{Args, Subcommand, ValueEnum};
-use xenkeep_api::{Client, NewClient, Transport};
+use xenkeep_api::{ANY_MOVER, Client, NewClient, PoolHost, TransferNetwork, Transport};
+
+mod browse;
+mod change;
+mod check;
+
+use self::{browse::Browse, change::Set, check::Check};
 
 use super::Context;
 use crate::{
@@ -19,6 +25,7 @@ pub(crate) enum Clients {
     List(List),
     Show(Named),
     Check(Check),
+    Browse(Browse),
     Set(Set),
     Remove(Remove),
 }
@@ -26,7 +33,8 @@ pub(crate) enum Clients {
 const ADD_EXAMPLES: &str = "\
 Examples:
   xenkeep client add lab --address 10.0.0.5 --user root
-  pass show lab | xenkeep client add lab --address lab.example --user root --password-file -";
+  pass show lab | xenkeep client add lab --address lab.example --user root --password-file -
+  xenkeep client add lab --address 10.0.0.5 --http --trusted-network";
 
 /// Add a pool: logs in to it once and pins its certificate.
 #[derive(Debug, Args)]
@@ -34,7 +42,7 @@ Examples:
 pub(crate) struct Add {
     /// Your name for the pool.
     name: String,
-    /// Address of the pool master: HOST or HOST:PORT.
+    /// Address of any host of the pool: HOST or HOST:PORT. The master is found from there.
     #[arg(long, value_name = "HOST[:PORT]")]
     address: String,
     /// User on the pool: root, or one with the role pool-admin.
@@ -45,9 +53,18 @@ pub(crate) struct Add {
     /// How all data travels: http only in a network that you trust, everything is in clear text then.
     #[arg(long, default_value = "https", value_name = "TRANSPORT")]
     transport: TransportArg,
-    /// Certificate that the pool master must show, as SHA-256 in hex; without it the one that it shows now is pinned.
+    /// The same as --transport http.
+    #[arg(long, conflicts_with = "transport")]
+    http: bool,
+    /// The management network is trusted: with http, the password and all disks can be read by whoever is on the way.
+    #[arg(long)]
+    trusted_network: bool,
+    /// Certificate that the host at the address must show, as SHA-256 in hex; without it the one that it shows now is pinned.
     #[arg(long, value_name = "SHA256")]
     certificate: Option<String>,
+    /// The mover that does the pool's jobs; without it, whichever is free.
+    #[arg(long, value_name = "NAME")]
+    mover: Option<String>,
 }
 
 /// List the pools.
@@ -59,47 +76,6 @@ pub(crate) struct List {}
 pub(crate) struct Named {
     /// Name or id of the pool.
     name: String,
-}
-
-/// Log in to a pool and see whether all is as it was.
-#[derive(Debug, Args)]
-pub(crate) struct Check {
-    /// Name or id of the pool.
-    name: String,
-}
-
-/// Set how many jobs may work on a pool at once. What is not named stays.
-#[derive(Debug, Args)]
-pub(crate) struct Set {
-    /// Name or id of the pool.
-    name: String,
-    /// Jobs on the whole pool; `default` is 3.
-    #[arg(long, value_name = "N")]
-    jobs: Option<Limit>,
-    /// Jobs with VMs of one host; `default` is no limit.
-    #[arg(long, value_name = "N")]
-    jobs_per_host: Option<Limit>,
-    /// Jobs with disks on one SR; `default` is no limit.
-    #[arg(long, value_name = "N")]
-    jobs_per_sr: Option<Limit>,
-}
-
-/// A limit, or the word that takes it away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit(Option<u32>);
-
-impl std::str::FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "default" => Ok(Self(None)),
-            text => match text.parse() {
-                Ok(0) | Err(_) => Err("a number from 1, or `default`".to_owned()),
-                Ok(limit) => Ok(Self(Some(limit))),
-            },
-        }
-    }
 }
 
 /// Forget a pool. Its restore points stay.
@@ -134,31 +110,11 @@ impl Clients {
             Self::Add(add) => add.run(context).await,
             Self::List(List {}) => list(context).await,
             Self::Show(Named { name }) => show(context, &name).await,
-            Self::Check(Check { name }) => check(context, &name).await,
+            Self::Check(check) => check.run(context).await,
+            Self::Browse(browse) => browse.run(context).await,
             Self::Set(set) => set.run(context).await,
             Self::Remove(remove) => remove.run(context).await,
         }
-    }
-}
-
-impl Set {
-    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let api = context.api()?;
-        let client = api.client(&self.name).await?;
-        let mut limits = client.limits;
-        let changes = [
-            (&mut limits.jobs, self.jobs),
-            (&mut limits.jobs_per_host, self.jobs_per_host),
-            (&mut limits.jobs_per_sr, self.jobs_per_sr),
-        ];
-        for (limit, change) in changes {
-            if let Some(Limit(change)) = change {
-                *limit = change;
-            }
-        }
-        let client = api.set_client_limits(&self.name, &limits).await?;
-        context.console.result(&client, || format!("changed client {}: {}", client.name, limits_text(&client)))?;
-        Ok(Exit::Success)
     }
 }
 
@@ -180,14 +136,18 @@ fn limits_text(client: &Client) -> String {
 impl Add {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let api = context.api()?;
+        let transport = if self.http { Transport::Http } else { self.transport.into() };
+        let trusted_network = change::trusted(context, transport, self.trusted_network)?;
         let password = self.password.read(&format!("Password of {} on {}", self.user, self.address))?;
         let new = NewClient {
             name: self.name,
             address: self.address,
             user: self.user,
             password,
-            transport: self.transport.into(),
+            transport,
+            trusted_network,
             certificate_sha256: self.certificate,
+            mover: self.mover,
         };
         let given = new.certificate_sha256.is_some();
         let client = api.add_client(&new).await?;
@@ -262,7 +222,7 @@ async fn show(context: &Context, name: &str) -> anyhow::Result<Exit> {
 
 fn shown(client: &Client) -> String {
     let pool = client.pool.as_ref();
-    details([
+    let mut text = details([
         ("name", client.name.clone()),
         ("id", client.id.to_string()),
         ("address", client.address.clone()),
@@ -274,14 +234,65 @@ fn shown(client: &Client) -> String {
         ("master", pool.map(|pool| pool.master.clone()).unwrap_or_default()),
         ("product", pool.map(|pool| pool.product.clone()).unwrap_or_default()),
         ("hosts", pool.map(|pool| pool.hosts.to_string()).unwrap_or_default()),
+        ("mover", client.mover.clone().unwrap_or_else(|| ANY_MOVER.to_owned())),
+        ("at once", limits_text(client)),
+        ("data travel", pool.and_then(|pool| pool.transfer.as_ref()).map(transfer).unwrap_or_default()),
         ("added", units::time(client.created_at)),
-    ])
+    ]);
+    if let Some(pool) = pool.filter(|pool| !pool.members.is_empty()) {
+        text += "\n";
+        text += &hosts(&pool.members);
+    }
+    text
 }
 
-async fn check(context: &Context, name: &str) -> anyhow::Result<Exit> {
-    let client = context.api()?.check_client(name).await?;
-    context.console.result(&client, || format!("client {} is in order: {}", client.name, pool(&client)))?;
-    Ok(Exit::Success)
+/// `from 10.0.0.9 here to 10.0.0.5 of xs1 (eth0): management network`.
+fn transfer(way: &TransferNetwork) -> String {
+    let device = if way.device.is_empty() { "no interface that the pool knows" } else { &way.device };
+    let network = match (way.network.as_str(), way.management) {
+        ("", _) => String::new(),
+        (network, true) => format!(": {network}, the management network"),
+        (network, false) => format!(": {network}"),
+    };
+    format!("from {} here to {} of {} ({device}){network}", way.mover_address, way.host_address, way.host)
+}
+
+fn hosts(members: &[PoolHost]) -> String {
+    let columns = [
+        Column::Text("HOST"),
+        Column::Text("ROLE"),
+        Column::Text("STATE"),
+        Column::Text("ADDRESS"),
+        Column::Text("MANAGEMENT"),
+        Column::Text("OTHER INTERFACES"),
+        Column::Text("CERTIFICATE UNTIL"),
+    ];
+    let cards = |host: &PoolHost, management: bool| -> String {
+        let shown: Vec<String> = host
+            .interfaces
+            .iter()
+            .filter(|card| card.management == management)
+            .map(|card| format!("{} {}", card.device, card.address))
+            .collect();
+        shown.join(", ")
+    };
+    let rows = members.iter().map(|host| {
+        [
+            host.name.clone(),
+            if host.master { "master" } else { "member" }.to_owned(),
+            match (host.live, host.enabled) {
+                (false, _) => "down",
+                (true, false) => "disabled",
+                (true, true) => "up",
+            }
+            .to_owned(),
+            host.address.clone(),
+            cards(host, true),
+            cards(host, false),
+            host.certificate_expires.map(|until| until.strftime("%Y-%m-%d").to_string()).unwrap_or_default(),
+        ]
+    });
+    table(columns, rows)
 }
 
 impl Remove {

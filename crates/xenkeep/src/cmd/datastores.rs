@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use xenkeep_api::{Datastore, LastPrune, LastVerify, RecoverySheet, S3Place};
+use xenkeep_api::{Datastore, LastPrune, LastVerify, MoverChoice, RecoverySheet, S3Place};
 
 use super::{
     Context,
@@ -31,6 +31,7 @@ pub(crate) enum Datastores {
     Key(Keys),
     List(List),
     Show(Show),
+    Set(Set),
     RecoverySheet(Sheet),
     Prune(Prune),
     Verify(Verify),
@@ -66,6 +67,17 @@ pub(crate) struct Show {
     name: String,
 }
 
+/// Change what is known of a datastore.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// Name or id of the datastore.
+    name: String,
+    /// A mover that reaches it, may be given several times; `any` when all do. A directory is reached by the machines on
+    /// which it is, or is mounted, at this path.
+    #[arg(long = "mover", value_name = "NAME", required = true)]
+    movers: Vec<String>,
+}
+
 const SHEET_NOTES: &str = "\
 Examples:
   xenkeep datastore recovery-sheet store -o store-recovery.txt
@@ -93,6 +105,7 @@ impl Datastores {
             Self::Key(keys) => keys.run(context).await,
             Self::List(List {}) => list(context).await,
             Self::Show(Show { name }) => show(context, &name).await,
+            Self::Set(set) => set.run(context).await,
             Self::RecoverySheet(sheet) => sheet.run(context).await,
             Self::Prune(prune) => prune.run(context).await,
             Self::Verify(verify) => verify.run(context).await,
@@ -112,6 +125,21 @@ impl Create {
         })?;
         Ok(Exit::Success)
     }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let choice = MoverChoice { movers: self.movers };
+        let datastore = context.api()?.set_datastore_movers(&self.name, &choice).await?;
+        context.console.result(&datastore, || {
+            format!("datastore {} is reached by {}", datastore.name, reached_by(&datastore.movers))
+        })?;
+        Ok(Exit::Success)
+    }
+}
+
+fn reached_by(movers: &[String]) -> String {
+    if movers.is_empty() { "any mover".to_owned() } else { movers.join(", ") }
 }
 
 async fn list(context: &Context) -> anyhow::Result<Exit> {
@@ -177,6 +205,7 @@ fn shown(datastore: &Datastore) -> String {
         ("id", datastore.id.to_string()),
         ("path", datastore.path.clone()),
         ("repository", datastore.repository_id.clone()),
+        ("movers", reached_by(&datastore.movers)),
         ("created", units::time(datastore.created_at)),
         ("points", state.points.to_string()),
         ("used", state.stored_bytes.map(units::size).unwrap_or_default()),

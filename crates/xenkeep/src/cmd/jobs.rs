@@ -100,7 +100,7 @@ impl From<StateArg> for JobState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum KindArg {
     CheckClient,
-    ListVms,
+    BrowseClient,
     CreateDatastore,
     AttachDatastore,
     RescanDatastore,
@@ -108,6 +108,7 @@ enum KindArg {
     Backup,
     ExpandSelection,
     Restore,
+    PlanRestore,
     Export,
     ForgetPoints,
     ProtectPoint,
@@ -121,7 +122,7 @@ impl From<KindArg> for JobKind {
     fn from(word: KindArg) -> Self {
         match word {
             KindArg::CheckClient => Self::CheckClient,
-            KindArg::ListVms => Self::ListVms,
+            KindArg::BrowseClient => Self::BrowseClient,
             KindArg::CreateDatastore => Self::CreateDatastore,
             KindArg::AttachDatastore => Self::AttachDatastore,
             KindArg::RescanDatastore => Self::RescanDatastore,
@@ -129,6 +130,7 @@ impl From<KindArg> for JobKind {
             KindArg::Backup => Self::Backup,
             KindArg::ExpandSelection => Self::ExpandSelection,
             KindArg::Restore => Self::Restore,
+            KindArg::PlanRestore => Self::PlanRestore,
             KindArg::Export => Self::Export,
             KindArg::ForgetPoints => Self::ForgetPoints,
             KindArg::ProtectPoint => Self::ProtectPoint,
@@ -380,9 +382,15 @@ fn shown(job: &Job) -> String {
 
 fn result(result: &JobResult) -> String {
     match result {
-        JobResult::Pool { pool } => format!("pool {} ({})", pool.uuid, pool.product),
+        JobResult::Pool { pool: Some(pool), .. } => format!("pool {} ({})", pool.uuid, pool.product),
+        JobResult::Pool { pool: None, checks } => format!("{} checks, no login", checks.len()),
+        JobResult::Inventory { inventory } => {
+            format!("{} hosts, {} VMs", inventory.pool.members.len(), inventory.vms.len())
+        }
+        JobResult::RestorePlan { plan } => {
+            format!("a plan with {} warnings, {} refusals", plan.warnings.len(), plan.refusals.len())
+        }
         JobResult::Selected { selected } => format!("{} VMs", selected.vms.len()),
-        JobResult::Vms { vms } => format!("{} VMs", vms.len()),
         JobResult::Datastore { repository_id } => format!("repository {repository_id}"),
         JobResult::Rescanned { rescan } => {
             format!("{} points found, {} added, {} gone", rescan.found, rescan.added.len(), rescan.gone.len())

@@ -42,6 +42,10 @@ pub(crate) struct Place {
     /// File with the certificate (PEM) of the authority that has signed the server's.
     #[arg(long, value_name = "FILE", requires = "s3_endpoint")]
     s3_ca_file: Option<PathBuf>,
+    /// A mover that reaches it, may be given several times. Without it a directory is on the server's own mover, and all
+    /// movers reach an S3 server.
+    #[arg(long = "mover", value_name = "NAME")]
+    movers: Vec<String>,
 }
 
 impl Place {
@@ -59,7 +63,7 @@ impl Place {
             let path = path.map_err(|path| {
                 Usage::new(format!("{} is not UTF-8", path.display())).hint("choose another directory")
             })?;
-            return Ok(NewDatastore::directory(name, path));
+            return Ok(NewDatastore { movers: self.movers, ..NewDatastore::directory(name, path) });
         };
         let (access_key_id, secret) = match &self.access_key_file {
             Some(file) => access_key(&read(file)?, &file.display().to_string())?,
@@ -69,9 +73,9 @@ impl Place {
             Some(file) => Some(read(file)?.expose().to_owned()),
             None => None,
         };
-        let Self { s3_endpoint: endpoint, prefix, region, .. } = self;
+        let Self { s3_endpoint: endpoint, prefix, region, movers, .. } = self;
         let s3 = S3Place { endpoint, bucket, prefix, region, access_key_id, ca_certificate };
-        Ok(NewDatastore { name, path: None, s3: Some(s3), s3_secret_access_key: Some(secret) })
+        Ok(NewDatastore { name, path: None, s3: Some(s3), s3_secret_access_key: Some(secret), movers })
     }
 }
 

@@ -34,7 +34,9 @@ pub(crate) fn client() -> Client {
             product: "XCP-ng 8.3.0".into(),
             hosts: 2,
             certificate_sha256: Some("ab".repeat(32)),
+            ..PoolSummary::default()
         }),
+        mover: None,
         limits: ClientLimits::default(),
         created_at: at(0),
     }
@@ -52,6 +54,7 @@ pub(crate) fn vm() -> PoolVm {
         uuid: "5bb2e1a6-6f0c-4d3c-9a51-6b1a1f6f7d10".into(),
         name: "web1".into(),
         power_state: PowerState::Running,
+        host: None,
         tools: true,
         tags: vec!["prod".into(), "web".into()],
         disks: vec![disk("0", 4 * GIB), disk("1", 12 * GIB)],
@@ -66,6 +69,7 @@ pub(crate) fn datastore() -> Datastore {
         s3: None,
         repository_id: "c0ffee".into(),
         created_at: at(0),
+        movers: Vec::new(),
         state: DatastoreState::default(),
     }
 }

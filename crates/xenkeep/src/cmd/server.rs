@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -49,6 +50,14 @@ pub(crate) struct Server {
     #[arg(long, value_name = "FILTER", default_value = "info", env = "XENKEEP_LOG", hide_env_values = true)]
     log: String,
 
+    /// Have no mover in this process: all data is moved by others, `xenkeep mover`.
+    #[arg(long)]
+    no_local_mover: bool,
+
+    /// A mover that is not heard of for so many seconds has lost its jobs.
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = clap::value_parser!(u64).range(3..=3600))]
+    lease: u64,
+
     /// Directory with the commands that tasks may run before and after backups; without it, they may run none.
     #[arg(long, value_name = "DIR", env = "XENKEEP_HOOKS_DIR", hide_env_values = true)]
     hooks_dir: Option<PathBuf>,
@@ -79,22 +88,18 @@ impl Server {
         // Before anything starts that must be stopped in order.
         let mut interrupts = Interrupts::new()?;
         let mut config = ServerConfig::new(std::path::absolute(&context.global.data)?, self.listen);
+        config.limits.lease = Duration::from_secs(self.lease);
+        config.has_local_mover = !self.no_local_mover;
         config.database_url = database_url(self.database_url_file.as_deref())?;
         let server = xenkeep_server::Server::start(config).await.map_err(|error| error.problem())?;
 
         let stop = CancellationToken::new();
-        let leases =
-            EngineLeases { engine: server.engine().clone(), mover: server.mover().to_owned(), stop: stop.clone() };
         let config = MoverConfig {
             cache_dir: Some(server.data_dir().join("cache")),
             hooks_dir: self.hooks_dir.clone(),
             ..MoverConfig::default()
         };
-        let mover = Mover::new(Arc::new(leases), config);
-        let mut moving = tokio::spawn({
-            let stop = stop.clone();
-            async move { mover.run(stop).await }
-        });
+        let mut moving = tokio::spawn(move_data(&server, config, !self.no_local_mover, stop.clone()));
         announce(context, &server)?;
 
         tokio::select! {
@@ -118,6 +123,23 @@ impl Server {
         tracing::info!("stopped");
         Ok(Exit::Success)
     }
+}
+
+/// The mover in this process, if there is to be one; until `stop`.
+fn move_data(
+    server: &xenkeep_server::Server,
+    config: MoverConfig,
+    has_mover: bool,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let leases = EngineLeases {
+        engine: server.engine().clone(),
+        mover: server.mover().to_owned(),
+        capacity: u32::try_from(config.parallel_jobs.get()).unwrap_or(u32::MAX),
+        stop: stop.clone(),
+    };
+    let mover = Mover::new(Arc::new(leases), config);
+    async move { if has_mover { mover.run(stop).await } else { stop.cancelled().await } }
 }
 
 /// The address of the database. It holds a password: never on the command line.

@@ -3,6 +3,7 @@
 use crate::error::ApiError;
 use crate::model::{Class, Map, Value};
 use crate::rpc::xml;
+use crate::world::World;
 
 /// What `ova.xml` says.
 pub(super) struct Archive {
@@ -32,9 +33,8 @@ impl Archive {
     }
 
     /// Refuses archives of newer hosts.
-    pub(super) fn check_version(&self) -> Result<(), ApiError> {
-        let (major, minor) = super::XAPI_VERSION;
-        if self.version > (u64::from(major), u64::from(minor)) {
+    pub(super) fn check_version(&self, world: &World) -> Result<(), ApiError> {
+        if self.version > world.db.read(|t| super::xapi_version(world, t)) {
             return Err(ApiError::bare("IMPORT_INCOMPATIBLE_VERSION"));
         }
         Ok(())

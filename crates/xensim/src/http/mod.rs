@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::{Tables, Value};
 use crate::rpc::Flavour;
 use crate::world::World;
 
@@ -41,7 +42,12 @@ use rpc::After;
 pub(crate) use tls::Identity;
 
 /// The version that archives carry and are judged by; see also [`answer::SERVER`].
-const XAPI_VERSION: (u32, u32) = (26, 16);
+fn xapi_version(world: &World, t: &Tables) -> (u64, u64) {
+    let software = t.map(world.master(), "software_version");
+    let text = software.get("xapi").and_then(Value::as_str).unwrap_or_default();
+    let (major, minor) = text.split_once('.').unwrap_or((text, ""));
+    (major.parse().unwrap_or(0), minor.parse().unwrap_or(0))
+}
 
 /// A host answers this many connections at once.
 const MAX_CONNECTIONS: usize = 800;

@@ -70,7 +70,7 @@ impl<'a> Builder<'a> {
 
     /// Checks all that can be checked before anything is made.
     pub(super) fn check(&self, archive: &Archive) -> Result<(), ApiError> {
-        archive.check_version()?;
+        archive.check_version(self.world)?;
         if let Disks::There(_) = self.wishes.disks {
             for vdi in archive.of_class(Class::Vdi).filter(|vdi| archive.needs(vdi)) {
                 self.find_disk(archive, vdi)?;

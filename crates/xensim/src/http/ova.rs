@@ -74,7 +74,7 @@ pub(super) fn describe(world: &World, selection: &Selection) -> Description {
 fn version(world: &World, t: &Tables) -> Value {
     let software = t.map(world.master(), "software_version");
     let text = |key: &str| software.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (major, minor) = super::XAPI_VERSION;
+    let (major, minor) = super::xapi_version(world, t);
     Value::map([
         ("hostname", Value::from(t.str(world.master(), "hostname"))),
         ("date", Value::from(text("date"))),

@@ -116,7 +116,7 @@ fn short_jobs_wait_for_nothing() {
     let pool = ClientId::random();
     let mut running: Vec<_> = (0..9).map(|n| backup(pool, &format!("name:{n}"))).collect();
     running.push(entry(JobKind::Recover, Some(pool), None));
-    for kind in [JobKind::CheckClient, JobKind::ListVms, JobKind::CreateDatastore, JobKind::ForgetPoints] {
+    for kind in [JobKind::CheckClient, JobKind::BrowseClient, JobKind::CreateDatastore, JobKind::ForgetPoints] {
         assert_eq!(next(&[backup(pool, "name:x"), entry(kind, Some(pool), None)], &running), Some(1));
     }
 }

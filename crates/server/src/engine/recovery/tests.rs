@@ -85,7 +85,7 @@ fn what_an_ended_job_left_is_recovered_a_little_later() {
 
 #[test]
 fn who_only_looked_leaves_nothing() {
-    let spec = JobSpec::ListVms { client: ClientId::random() };
+    let spec = JobSpec::BrowseClient { client: ClientId::random() };
     assert!(next(&ended(spec, JobState::Interrupted, false)).is_none());
 }
 

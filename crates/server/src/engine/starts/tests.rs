@@ -131,7 +131,7 @@ fn a_good_backup_removes_what_its_policy_keeps_no_longer() {
 #[test]
 fn a_run_is_as_bad_as_its_worst_job_that_nothing_tried_again() {
     let run = RunId::random();
-    let spec = JobSpec::ListVms { client: ClientId::random() };
+    let spec = JobSpec::BrowseClient { client: ClientId::random() };
     let with = |state| job(spec.clone(), state, None);
     let state = |jobs: Vec<Job>| summed_up(run, jobs).state;
     assert_eq!(state(vec![with(JobState::Success), with(JobState::Warning)]), Some(JobState::Warning));
