@@ -30,7 +30,7 @@ enum Task {
         /// Run the tests alone, without rustfmt, clippy and cargo-deny.
         #[arg(long)]
         no_lint: bool,
-        /// Leave out the minute that each fuzz target gets.
+        /// Leave out the fuzz targets, which run for some seconds each.
         #[arg(long)]
         no_fuzz: bool,
     },
@@ -53,7 +53,7 @@ enum Task {
 }
 
 /// How long each fuzz target runs among the tests.
-const FUZZ_SECONDS: u32 = 60;
+const FUZZ_SECONDS: u32 = 20;
 
 fn main() -> Result<()> {
     if let Some(compiled) = fuzz::stand_in_for_rustc() {

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (6, "schedules", include_str!("../migrations/0006_schedules.sql")),
     (7, "reports", include_str!("../migrations/0007_reports.sql")),
     (8, "sources", include_str!("../migrations/0008_sources.sql")),
+    (9, "restores", include_str!("../migrations/0009_restores.sql")),
     (10, "movers", include_str!("../migrations/0010_movers.sql")),
 ];
 

@@ -35,7 +35,7 @@ pub(crate) fn pool(client: &ClientAccess, error: &xapi::Error) -> Problem {
             "pool.certificate_changed",
             format!("pool {name} shows another certificate at {address}: SHA-256 {found} instead of the pinned {expected}"),
         )
-        .hint("if the certificate was renewed on purpose, compare the new fingerprint at the host's console, then remove the client and add it again; if not, someone may be listening in between"),
+        .hint("if the certificate was renewed on purpose, compare the new fingerprint at the host's console, then pin it: xenkeep client set NAME --pin-anew; if not, someone may be listening in between"),
         Error::CertificateUnknown { address, found } => Problem::new(
             "pool.certificate_unknown",
             format!("a host of pool {name} shows a certificate at {address} that the pool does not know: SHA-256 {found}"),

@@ -3,12 +3,12 @@
 //! Whatever it answers is checked by its type alone and bounded in length; an answer that makes no sense counts as none.
 //! Secrets of a job travel here, so plain HTTP is refused on anything but loopback.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use url::{Host, Url};
 use uuid::Uuid;
 use xenkeep_api::http::{ApiClient, Error};
 use xenkeep_api::{
@@ -67,16 +67,16 @@ pub fn hello(capacity: u32) -> MoverHello {
     MoverHello { version: env!("CARGO_PKG_VERSION").to_owned(), addresses: addresses::own(), capacity }
 }
 
-/// Over TLS, or not over a network at all.
+/// Over TLS, or not over a network at all. Asked of the parsed address: `http://127.0.0.1:80@evil.example` names another host.
 fn is_confidential(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("http://") else { return url.starts_with("https://") };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // What stands before an @ is no host: `http://127.0.0.1@evil.example`.
-    let host = match authority.strip_prefix('[') {
-        Some(ip) => ip.split(']').next().unwrap_or_default(),
-        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
-    };
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() && ip != Ipv4Addr::UNSPECIFIED)
+    let Ok(url) = Url::parse(url) else { return false };
+    match (url.scheme(), url.host()) {
+        ("https", Some(_)) => true,
+        ("http", Some(Host::Domain(name))) => name == "localhost",
+        ("http", Some(Host::Ipv4(ip))) => ip.is_loopback(),
+        ("http", Some(Host::Ipv6(ip))) => ip.is_loopback(),
+        _ => false,
+    }
 }
 
 #[async_trait]

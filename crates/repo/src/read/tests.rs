@@ -28,6 +28,8 @@ struct Gate {
     packs: Mutex<HashSet<Id>>,
     in_flight: AtomicUsize,
     most: AtomicUsize,
+    bytes: AtomicUsize,
+    most_bytes: AtomicUsize,
     all: AtomicUsize,
     open: watch::Sender<bool>,
 }
@@ -56,6 +58,7 @@ impl Store for Gate {
         }
         let number = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(number, Ordering::Relaxed);
+        self.most_bytes.fetch_max(self.bytes.fetch_add(len, Ordering::Relaxed) + len, Ordering::Relaxed);
         self.all.fetch_add(1, Ordering::Relaxed);
         if number >= WANTED {
             self.open.send_replace(true);
@@ -63,6 +66,7 @@ impl Store for Gate {
         drop(tokio::time::timeout(PATIENCE, self.open.subscribe().wait_for(|open| *open)).await);
         let read = self.store.get_range(name, offset, len, buffer).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(len, Ordering::Relaxed);
         read
     }
 
@@ -89,6 +93,8 @@ async fn repository(dir: &std::path::Path) -> (Repo, Arc<Gate>) {
         packs: Mutex::default(),
         in_flight: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
+        bytes: AtomicUsize::new(0),
+        most_bytes: AtomicUsize::new(0),
         all: AtomicUsize::new(0),
         open: watch::Sender::new(false),
     });
@@ -158,7 +164,8 @@ async fn many_reads_are_on_their_way_whatever_the_layout() {
         }
         assert_eq!(position, chunks * CHUNK as u64);
         assert!(*gate.open.borrow(), "{layout}: only {} reads at once", gate.most.load(Ordering::Relaxed));
-        assert!(gate.most.load(Ordering::Relaxed) <= 24, "{layout}: memory is bounded");
+        assert!(gate.most.load(Ordering::Relaxed) <= 96, "{layout}: a store has only so many connections");
+        assert!(gate.most_bytes.load(Ordering::Relaxed) <= 24 << 20, "{layout}: memory is bounded");
     }
 }
 

@@ -139,10 +139,19 @@ impl Rig {
 
     /// A client and a datastore that are ready.
     pub(crate) async fn furnish(&self) {
+        self.furnish_for(json!([])).await;
+    }
+
+    /// The same, with a datastore that every mover reaches.
+    pub(crate) async fn furnish_anywhere(&self) {
+        self.furnish_for(json!(["any"])).await;
+    }
+
+    async fn furnish_for(&self, movers: Value) {
         let mover = mover::obliging(self.engine());
         let client = self.post("/clients", new_client("lab")).await;
         assert_eq!(client.status(), StatusCode::CREATED, "{}", client.text().await.unwrap());
-        let store = self.post("/datastores", json!({"name": "store", "path": "/srv/store"})).await;
+        let store = self.post("/datastores", json!({"name": "store", "path": "/srv/store", "movers": movers})).await;
         assert_eq!(store.status(), StatusCode::CREATED, "{}", store.text().await.unwrap());
         mover.stop().await;
     }

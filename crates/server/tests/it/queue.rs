@@ -21,7 +21,7 @@ async fn furnished() -> Rig {
         config.limits.lease_wait = Duration::from_millis(50);
     })
     .await;
-    rig.furnish().await;
+    rig.furnish_anywhere().await;
     let limits = rig.request(Method::PUT, "/clients/lab/limits").json(&json!({"jobs": 50})).send().await.unwrap();
     assert_eq!(limits.status(), StatusCode::OK);
     let drive = json!({"number": 13, "datastore": "store", "channels": CHANNELS});
@@ -153,7 +153,7 @@ async fn two_servers_on_one_database_share_the_queue_and_a_start_leaves_the_othe
     let url = xenkeep_api::Secret::new(url);
     let on_it = |config: &mut xenkeep_server::ServerConfig| config.database_url = Some(url.clone());
     let one = Rig::start_with(on_it).await;
-    one.furnish().await;
+    one.furnish_anywhere().await;
     let dir = Arc::new(tempfile::tempdir().unwrap());
     std::fs::copy(one.dir.path().join("key"), dir.path().join("key")).unwrap();
     let job = one.queue_backup("web").await;

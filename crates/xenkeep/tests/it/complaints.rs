@@ -74,6 +74,7 @@ async fn an_sr_that_is_too_small_or_not_there() {
     lab.set_up();
     let point = lab.back_up("web1");
     lab.run(&["restore", &point, "--as", "copy", "--sr", "Small storage"]).complains(1, &["Small storage"]);
+    lab.shut_down("web1").await;
     lab.run(&["restore", &point, "--overwrite", "--yes", "--sr", "Small storage"]).complains(1, &["Small storage"]);
     lab.run(&["restore", &point, "--as", "copy", "--sr", "Nowhere"]).complains(1, &["Nowhere"]);
     lab.assert_clean(&["idle", "web1"]).await;
@@ -118,7 +119,9 @@ async fn a_changed_certificate() {
     let pinned = lab.json(&["client", "show", "lab"])["certificate_sha256"].clone();
     lab.replace_pool().await;
     assert_ne!(pinned, lab.sim().certificate_sha256());
-    lab.run(&["client", "check", "lab"]).complains(1, &["certificate"]);
+    let checked = lab.run(&["client", "check", "lab"]);
+    assert_eq!(checked.code, 1, "{checked:#?}");
+    assert!(checked.stdout.contains("FAILED   certificate"), "{checked:#?}");
     lab.run(&["vm", "list", "lab"]).complains(1, &["certificate"]);
     lab.run(&["backup", "lab", "web1", "--datastore", "store"]).complains(1, &["certificate"]);
     assert_eq!(lab.json(&["client", "show", "lab"])["certificate_sha256"], pinned);

@@ -150,7 +150,7 @@ fn restart_with(world: &World, found: &dump::Dump) {
                 continue;
             }
             t.set(&vm, "power_state", "Halted");
-            t.set(&vm, "resident_on", &Ref::null());
+            t.set(&vm, "resident_on", Ref::null());
             t.set(&vm, "domid", -1_i64);
             for device in t.references(&vm, "VBDs").into_iter().chain(t.references(&vm, "VIFs")) {
                 t.set(&device, "currently_attached", false);
