@@ -89,6 +89,14 @@ pub struct Limits {
     pub tick: Duration,
 }
 
+impl Limits {
+    /// How long a mover waits for a job in one request. It counts its lease from the moment at which it asked, so most of
+    /// the lease must be left when it has waited in vain until the last moment.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        self.lease_wait.min(self.lease / 4)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -45,7 +45,7 @@ impl<R: Read> Walk<R> {
             check_sum(&header)?;
             let size = number(&header[124..136])?;
             self.left_bytes = size;
-            self.padding_bytes = size.next_multiple_of(BLOCK as u64).checked_sub(size).unwrap_or_default();
+            self.padding_bytes = size.next_multiple_of(BLOCK as u64).saturating_sub(size);
             match header[156] {
                 // A name or attributes of the entry that follows.
                 b'L' | b'K' | b'x' | b'g' => {}

@@ -17,7 +17,7 @@ impl Engine {
     /// Waits some seconds for a job and lends it to a mover; none if there is none. May be dropped while it waits.
     pub async fn lease(&self, mover: &str) -> Result<Option<LeasedJob>, Error> {
         let _waiting = self.mover_waits(mover);
-        let deadline = tokio::time::Instant::now() + self.0.limits.lease_wait;
+        let deadline = tokio::time::Instant::now() + self.0.limits.longest_wait();
         loop {
             if self.0.stopping.is_cancelled() {
                 return Err(Error::ShuttingDown);

@@ -246,7 +246,7 @@ impl Engine {
             name: mover.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             lease_ms: millis(self.0.limits.lease),
-            wait_ms: millis(self.0.limits.lease_wait),
+            wait_ms: millis(self.0.limits.longest_wait()),
         })
     }
 
