@@ -162,10 +162,10 @@ async fn of_two_networks_of_one_name_the_chosen_one_is_taken() {
     assert_eq!(code_of(&report), "network.name_ambiguous");
     for (number, twin) in twins.iter().enumerate() {
         let vm = rig.restore(with(rig.beside(&point, &format!("copy-{number}")), to(twin))).await;
-        assert_eq!(networks_of(&rig, &vm.uuid).await, std::slice::from_ref(&twin));
+        assert_eq!(networks_of(&rig, &vm.uuid).await, std::slice::from_ref(twin));
         let over = rig.restore_spec(&point, Placement::overwrite());
         let vm = rig.restore(with(over, to(twin))).await;
-        assert_eq!(networks_of(&rig, &vm.uuid).await, std::slice::from_ref(&twin), "over the original");
+        assert_eq!(networks_of(&rig, &vm.uuid).await, std::slice::from_ref(twin), "over the original");
     }
     let nowhere = with(rig.beside(&point, "x"), |places| drop(places.networks.insert("Nowhere".into(), "Twin".into())));
     let (_, report) = rig.run(nowhere).await;
