@@ -30,7 +30,7 @@ fn a_changed_certificate_shows_both_fingerprints_and_says_what_to_do() {
         problem.message.contains(&expected.to_string()) && problem.message.contains(&found.to_string()),
         "{problem}"
     );
-    assert!(problem.hint.unwrap().contains("add it again"));
+    assert!(problem.hint.unwrap().contains("--pin-anew"));
 }
 
 #[test]
