@@ -51,7 +51,7 @@ impl Catalog {
         .bind(s3_secret)
         .bind(sealed)
         .bind(millis(now))
-        .bind((!new.movers.is_empty() || new.s3.is_some()).then(|| json(&new.movers)))
+        .bind(json(&new.movers))
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)
