@@ -31,9 +31,9 @@ pub(crate) struct List {
     /// Only those in this state.
     #[arg(long)]
     state: Option<StateArg>,
-    /// Only those of this kind.
-    #[arg(long)]
-    kind: Option<KindArg>,
+    /// Only those of this kind, such as backup, restore, backup-host or prune-datastore.
+    #[arg(long, value_parser = job_kind)]
+    kind: Option<JobKind>,
     /// At most so many.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -96,50 +96,9 @@ impl From<StateArg> for JobState {
     }
 }
 
-/// Words for [`JobKind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum KindArg {
-    CheckClient,
-    BrowseClient,
-    CreateDatastore,
-    AttachDatastore,
-    RescanDatastore,
-    DatastoreKeys,
-    Backup,
-    ExpandSelection,
-    Restore,
-    PlanRestore,
-    Export,
-    ForgetPoints,
-    ProtectPoint,
-    PruneDatastore,
-    VerifyDatastore,
-    CopyPoints,
-    Recover,
-}
-
-impl From<KindArg> for JobKind {
-    fn from(word: KindArg) -> Self {
-        match word {
-            KindArg::CheckClient => Self::CheckClient,
-            KindArg::BrowseClient => Self::BrowseClient,
-            KindArg::CreateDatastore => Self::CreateDatastore,
-            KindArg::AttachDatastore => Self::AttachDatastore,
-            KindArg::RescanDatastore => Self::RescanDatastore,
-            KindArg::DatastoreKeys => Self::DatastoreKeys,
-            KindArg::Backup => Self::Backup,
-            KindArg::ExpandSelection => Self::ExpandSelection,
-            KindArg::Restore => Self::Restore,
-            KindArg::PlanRestore => Self::PlanRestore,
-            KindArg::Export => Self::Export,
-            KindArg::ForgetPoints => Self::ForgetPoints,
-            KindArg::ProtectPoint => Self::ProtectPoint,
-            KindArg::PruneDatastore => Self::PruneDatastore,
-            KindArg::VerifyDatastore => Self::VerifyDatastore,
-            KindArg::CopyPoints => Self::CopyPoints,
-            KindArg::Recover => Self::Recover,
-        }
-    }
+/// The kind of a word; whoever gets it wrong is told all that there are.
+fn job_kind(word: &str) -> Result<JobKind, String> {
+    serde_json::from_value(word.into()).map_err(|error| error.to_string())
 }
 
 impl Jobs {
@@ -147,7 +106,7 @@ impl Jobs {
         let api = context.api()?;
         match self {
             Self::List(List { state, kind, limit }) => {
-                let filter = JobFilter { state: state.map(Into::into), kind: kind.map(Into::into), limit: Some(limit) };
+                let filter = JobFilter { state: state.map(Into::into), kind, limit: Some(limit) };
                 let jobs = api.jobs(&filter).await?;
                 context.console.result(&jobs, || listing(&jobs))?;
                 Ok(Exit::Success)

@@ -49,3 +49,11 @@ fn a_bad_end_without_a_problem_gets_a_sentence() {
     }
     assert_eq!(failure(&samples::failed_job()).code, "sr.full");
 }
+
+#[test]
+fn every_kind_has_its_word() {
+    for kind in [JobKind::Backup, JobKind::BackupHost, JobKind::RestoreMetaData, JobKind::PruneDatastore] {
+        assert_eq!(job_kind(&word(&kind)), Ok(kind));
+    }
+    assert!(job_kind("backups").unwrap_err().contains("backup-meta-data"));
+}
