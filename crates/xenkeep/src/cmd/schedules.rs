@@ -1,20 +1,18 @@
 //! `xenkeep schedule`: when something starts.
 
-use std::path::PathBuf;
-
-use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use xenkeep_api::{
-    BackupType, Blackout, BlackoutRequest, DayOrTime, FollowUpOn, NewSchedule, Overlap, PlannedStart, Schedule,
-    ScheduleSettings, ScheduleStart, Target,
+    BackupType, FollowUpOn, NewSchedule, Overlap, PlannedStart, Schedule, ScheduleSettings, ScheduleStart, Target,
 };
 
+mod blackouts;
+
+use self::blackouts::Blackouts;
 use super::Context;
 use crate::{
     Exit, confirm,
     output::{Column, details, table},
     progress::word,
-    report::Usage,
     units,
 };
 
@@ -176,49 +174,6 @@ pub(crate) struct Next {
     days: u32,
 }
 
-/// Days or hours on which a schedule starts nothing.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Blackouts {
-    Add(AddBlackouts),
-    Clear(ClearBlackouts),
-}
-
-const BLACKOUT_NOTES: &str = "\
-Examples:
-  xenkeep schedule blackout add nightly --from 2026-12-24 --to 2026-12-26 --reason Christmas
-  xenkeep schedule blackout add nightly --from 2026-12-01T20:00 --to 2026-12-01T23:30 --reason maintenance
-  xenkeep schedule blackout add nightly --ics holidays.ics
-
-Of a calendar file (RFC 5545) all events are taken: all-day and timed ones, recurring ones for five years. If one of them \
-can't be understood, nothing is taken, and it is said which.";
-
-/// Add days or hours on which a schedule starts nothing.
-#[derive(Debug, Args)]
-#[command(after_help = BLACKOUT_NOTES)]
-pub(crate) struct AddBlackouts {
-    /// Name or id of the schedule.
-    name: String,
-    /// First day (2026-12-24), or first moment (2026-12-24T20:00), by the schedule's wall clock.
-    #[arg(long, value_name = "DAY|TIME", required_unless_present = "ics")]
-    from: Option<DayOrTime>,
-    /// Last day, or first moment after it; without it the day of --from alone.
-    #[arg(long, value_name = "DAY|TIME", requires = "from")]
-    to: Option<DayOrTime>,
-    /// Why.
-    #[arg(long, value_name = "TEXT", default_value = "blackout")]
-    reason: String,
-    /// Calendar file whose events are the blackouts.
-    #[arg(long, value_name = "FILE", conflicts_with = "from")]
-    ics: Option<PathBuf>,
-}
-
-/// Take all blackouts from a schedule.
-#[derive(Debug, Args)]
-pub(crate) struct ClearBlackouts {
-    /// Name or id of the schedule.
-    name: String,
-}
-
 impl Schedules {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
@@ -230,10 +185,7 @@ impl Schedules {
             Self::Enable(Enable { name }) => change(context, &name, |settings| settings.enabled = true).await,
             Self::Disable(Disable { name }) => change(context, &name, |settings| settings.enabled = false).await,
             Self::Next(next) => next.run(context).await,
-            Self::Blackout(Blackouts::Add(add)) => add.run(context).await,
-            Self::Blackout(Blackouts::Clear(ClearBlackouts { name })) => {
-                change(context, &name, |settings| settings.blackouts.clear()).await
-            }
+            Self::Blackout(blackouts) => blackouts.run(context).await,
         }
     }
 }
@@ -433,33 +385,6 @@ fn planned(starts: &[PlannedStart], days: u32) -> String {
         [start.local.clone(), start.schedule.clone(), left_out]
     });
     table(["START", "SCHEDULE", ""].map(Column::Text), rows)
-}
-
-impl AddBlackouts {
-    async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let request = match (self.from, self.ics) {
-            (Some(from), _) => {
-                let to = match (self.to, from) {
-                    (Some(to), _) => to,
-                    (None, DayOrTime::Day(day)) => DayOrTime::Day(day),
-                    (None, DayOrTime::Time(_)) => {
-                        return Err(Usage::new("a blackout that begins at a time needs an end: --to").into());
-                    }
-                };
-                BlackoutRequest { blackouts: vec![Blackout { from, to, reason: self.reason }], calendar: None }
-            }
-            (None, Some(path)) => {
-                let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-                BlackoutRequest { blackouts: Vec::new(), calendar: Some(String::from_utf8_lossy(&bytes).into_owned()) }
-            }
-            (None, None) => return Err(Usage::new("neither days nor a calendar file are given").into()),
-        };
-        let schedule = context.api()?.add_blackouts(&self.name, &request).await?;
-        context.console.result(&schedule, || {
-            format!("schedule {} has {} blackouts", schedule.name, schedule.settings.blackouts.len())
-        })?;
-        Ok(Exit::Success)
-    }
 }
 
 #[cfg(test)]
