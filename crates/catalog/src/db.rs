@@ -37,9 +37,8 @@ const SHARED_WRITERS: u32 = 6;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a statement waits for a lock that somebody else's process holds on the file.
 const BUSY_TIMEOUT_MS: u32 = 20_000;
-/// What PostgreSQL calls our locks by: "xenkeep" and a number, as eight bytes.
+/// What PostgreSQL calls our lock by: "xenkeep" and a number, as eight bytes.
 pub(crate) const WRITERS_LOCK: i64 = i64::from_be_bytes(*b"xenkeep\x01");
-pub(crate) const SCHEDULER_LOCK: i64 = i64::from_be_bytes(*b"xenkeep\x02");
 /// Sealed at the first start under [`KEY_CHECK`], opened at each later one: tells a wrong key file at once.
 const KEY_CHECK_TEXT: &str = "xenkeep";
 const KEY_CHECK: &str = "meta/key_check";
@@ -123,10 +122,6 @@ impl Catalog {
 
     pub(crate) fn readers(&self) -> &AnyPool {
         &self.readers
-    }
-
-    pub(crate) fn writer(&self) -> &AnyPool {
-        &self.writer
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

@@ -44,29 +44,6 @@ async fn two_servers_see_the_same_and_take_no_job_twice() {
 }
 
 #[tokio::test]
-async fn one_of_them_is_the_scheduler_until_it_is_gone() {
-    let (url, dir) = (database().await, tempfile::tempdir().unwrap());
-    let one = Catalog::connect(dir.path(), &url).await.unwrap();
-    let other = Catalog::connect(dir.path(), &url).await.unwrap();
-    let mut held = one.become_scheduler().await.unwrap().unwrap();
-    assert!(held.holds().await);
-    assert!(other.become_scheduler().await.unwrap().is_none());
-    drop(held);
-    // PostgreSQL learns of it when it finds the connection closed.
-    let mut taken = None;
-    for _ in 0..1000 {
-        taken = other.become_scheduler().await.unwrap();
-        if taken.is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    let mut taken = taken.expect("the right is free again");
-    assert!(taken.holds().await);
-    assert!(one.become_scheduler().await.unwrap().is_none());
-}
-
-#[tokio::test]
 async fn what_a_server_is_adding_is_left_alone_by_the_start_of_another() {
     let (url, dir) = (database().await, tempfile::tempdir().unwrap());
     let catalog = Catalog::connect(dir.path(), &url).await.unwrap();
