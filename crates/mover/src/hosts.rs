@@ -39,7 +39,7 @@ pub(crate) async fn back_up(cx: &JobContext, spec: &HostBackup) -> Result<JobRes
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let done = async {
         let entry = streamed::announce(cx).await?;
-        let done = Box::pin(each(cx, spec, &repo, &session, entry)).await;
+        let done = Box::pin(each(cx, spec, &repo, &session)).await;
         streamed::tidy(cx, &session, entry).await;
         done
     };
@@ -48,13 +48,7 @@ pub(crate) async fn back_up(cx: &JobContext, spec: &HostBackup) -> Result<JobRes
     done.map(|points| JobResult::Points { points })
 }
 
-async fn each(
-    cx: &JobContext,
-    spec: &HostBackup,
-    repo: &Repo,
-    session: &Session,
-    entry: uuid::Uuid,
-) -> Result<Vec<Point>, Stop> {
+async fn each(cx: &JobContext, spec: &HostBackup, repo: &Repo, session: &Session) -> Result<Vec<Point>, Stop> {
     let hosts = cx.or_cancelled(choose(session, spec.host.as_deref())).await?;
     let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
     let counters = Arc::new(Counters::default());
@@ -63,7 +57,7 @@ async fn each(
     for (reference, host) in hosts {
         let name = host.name_label.clone();
         let source = source(pool.clone(), &host);
-        let done = one(cx, (spec, repo), session, (source, &counters, entry), (reference, host)).await;
+        let done = one(cx, (spec, repo), session, (source, &counters), (reference, host)).await;
         match done {
             Ok(point) => {
                 points.push(point);
@@ -104,7 +98,7 @@ async fn one(
     cx: &JobContext,
     (spec, repo): (&HostBackup, &Repo),
     session: &Session,
-    (source, counters, entry): (Source, &Arc<Counters>, uuid::Uuid),
+    (source, counters): (Source, &Arc<Counters>),
     (reference, host): (HostRef, Host),
 ) -> Result<Point, Stop> {
     cx.step("read");
@@ -118,7 +112,7 @@ async fn one(
     cx.step("commit");
     cx.info(format!("{} {}, {} files", summary.product, summary.version, summary.files));
     let summary = PointSummary::Host(summary);
-    streamed::commit(cx, session, &spec.datastore, (source, counters, entry), stored, summary).await
+    streamed::commit(cx, session, &spec.datastore, (source, counters), stored, summary).await
 }
 
 /// The hosts that are meant, by name.

@@ -32,7 +32,7 @@ pub(crate) async fn back_up(cx: &JobContext, spec: &MetaDataBackup) -> Result<Jo
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let done = async {
         let entry = streamed::announce(cx).await?;
-        let done = Box::pin(read(cx, spec, &repo, &session, entry)).await;
+        let done = Box::pin(read(cx, spec, &repo, &session)).await;
         streamed::tidy(cx, &session, entry).await;
         done
     };
@@ -46,7 +46,6 @@ async fn read(
     spec: &MetaDataBackup,
     repo: &xenkeep_repo::Repo,
     session: &Session,
-    entry: uuid::Uuid,
 ) -> Result<JobResult, Stop> {
     cx.step("read");
     let pool = cx.or_cancelled(inventory::pool_file(session)).await?;
@@ -74,7 +73,7 @@ async fn read(
         summary.vms.len()
     ));
     let summary = PointSummary::MetaData(summary);
-    let point = streamed::commit(cx, session, &spec.datastore, (source, &counters, entry), stored, summary).await?;
+    let point = streamed::commit(cx, session, &spec.datastore, (source, &counters), stored, summary).await?;
     Ok(JobResult::Point { point })
 }
 

@@ -51,11 +51,7 @@ pub(crate) struct Stored {
 
 /// Writes into the journal that tasks will be made, before the first of them is.
 pub(crate) async fn announce(cx: &JobContext) -> Result<Uuid, Stop> {
-    cx.journal.write(&made(cx)).await
-}
-
-fn made(cx: &JobContext) -> Made {
-    Made::Task(TaskMade { job: cx.job })
+    cx.journal.write(&Made::Task(TaskMade { job: cx.job })).await
 }
 
 /// Removes what tasks are left; whatever happened before, the pool is left as it was.
@@ -205,7 +201,7 @@ pub(crate) async fn commit(
     cx: &JobContext,
     session: &Session,
     datastore: &DatastoreAccess,
-    (source, counters, entry): (Source, &Arc<Counters>, Uuid),
+    (source, counters): (Source, &Arc<Counters>),
     stored: Stored,
     summary: PointSummary,
 ) -> Result<Point, Stop> {
@@ -226,7 +222,7 @@ pub(crate) async fn commit(
         consistency_asked: None,
         backup_type: None,
         left_out: Vec::new(),
-        transport: "http".to_owned(),
+        transport: "stream".to_owned(),
         size_bytes,
         moved_bytes: size_bytes,
         new_bytes: counters.new_bytes() - before.0,
@@ -239,8 +235,6 @@ pub(crate) async fn commit(
     let store = |error: xenkeep_repo::Error| Stop::from(problem::repo(datastore, &error));
     writer.file(POINT_FILE, json.into()).await.map_err(store)?;
     cx.check()?;
-    // A mover that was given up for lost must not commit: its fence is asked once more.
-    cx.journal.rewrite(entry, &made(cx)).await?;
     let label = if kind == PointKind::Host { "host" } else { "pool" };
     let meta = Meta {
         host: client.name.clone(),
@@ -248,7 +242,9 @@ pub(crate) async fn commit(
         tags: vec![format!("{label}:{uuid}"), job_tag(cx.job)],
         time: file.taken_at,
     };
-    let id = writer.commit(meta).await.map_err(store)?;
+    // As with a VM: the last thing before the point is listed is to ask whether the job is still ours.
+    let (journal, progress) = (cx.journal.clone(), cx.progress());
+    let id = writer.commit_if(meta, async move { journal.still_ours(&progress).await }).await.map_err(store)?;
     cx.info(format!(
         "point {} written: {what}, {}, {} new, {} stored",
         id.short(),
