@@ -67,7 +67,10 @@ fn a_database_that_the_pool_would_not_take_is_refused_with_the_reason() -> Resul
         ("RESTORE_TARGET_MISSING_DEVICE", "eth7", "network"),
         ("RESTORE_TARGET_MGMT_IF_NOT_IN_BACKUP", "eth7", "management interface"),
     ] {
-        lab.pool.post("/faults", &json!({"kind": "refuse_call", "method": "/pool/xmldbdump", "code": code, "params": ["eth7"]}))?;
+        lab.pool.post(
+            "/faults",
+            &json!({"kind": "refuse_call", "method": "/pool/xmldbdump", "code": code, "params": ["eth7"]}),
+        )?;
         let refused = lab.product.run(&restore)?;
         ensure!(refused.code == 1 && hint(&refused).contains(cure), "{code}: {refused:?}");
         ensure!(refused.stderr.contains(says), "{code}: {refused:?}");
@@ -84,7 +87,18 @@ fn hosts_are_kept_and_put_back() -> Result<()> {
     let lab = lab(dir.path())?;
     let product = &lab.product;
     product.ok(&["drive", "create", "13", "--datastore", "store", "--channels", "1"])?;
-    product.ok(&["task", "create", "hosts", "--client", "lab", "--host-backup", "--drive", "13", "--keep-last", "1"])?;
+    product.ok(&[
+        "task",
+        "create",
+        "hosts",
+        "--client",
+        "lab",
+        "--host-backup",
+        "--drive",
+        "13",
+        "--keep-last",
+        "1",
+    ])?;
     for _ in 0..2 {
         lab.pool.post("/clock", &json!({"seconds": 60}))?;
         product.ok(&["task", "start", "hosts"])?;

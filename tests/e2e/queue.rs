@@ -74,9 +74,8 @@ fn make_tasks(lab: &Lab) -> Result<()> {
         lab.product.ok(&arguments).map(drop)
     };
     std::thread::scope(|scope| {
-        let makers: Vec<_> = (0..4)
-            .map(|first| scope.spawn(move || (first..TASKS).step_by(4).try_for_each(make)))
-            .collect();
+        let makers: Vec<_> =
+            (0..4).map(|first| scope.spawn(move || (first..TASKS).step_by(4).try_for_each(make))).collect();
         makers.into_iter().try_for_each(|maker| maker.join().map_err(|_| anyhow::anyhow!("a maker broke down"))?)
     })?;
     let names: Vec<String> = (0..TASKS).map(|number| task(number).0).collect();

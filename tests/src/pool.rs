@@ -86,7 +86,14 @@ impl Pool {
         let word = |key: &str| words.get(key).cloned().with_context(|| format!("xensim did not say {key}="));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let member_https = words.get("member_https").cloned();
-        Ok(Self { member_https, control: word("control")?, http: word("http")?, https: word("https")?, _process: process, runtime })
+        Ok(Self {
+            member_https,
+            control: word("control")?,
+            http: word("http")?,
+            https: word("https")?,
+            _process: process,
+            runtime,
+        })
     }
 
     /// `host:port` of the master for https.

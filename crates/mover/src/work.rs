@@ -22,8 +22,20 @@ use crate::{
 
 /// Does `job`.
 pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
-    let LeasedJob { id: _, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal } =
-        job;
+    let LeasedJob {
+        id: _,
+        fence,
+        spec,
+        task: _,
+        client,
+        datastore,
+        target,
+        point,
+        secret,
+        known_points,
+        unfinished,
+        journal,
+    } = job;
     match spec {
         JobSpec::CheckClient { .. } => Box::pin(check::check(&cx, &given(client)?, &unfinished)).await,
         JobSpec::BrowseClient { .. } => inventory::browse(&cx, &given(client)?).await,

@@ -242,8 +242,7 @@ impl Faults {
 
     /// What this call is refused with, if a fault says so.
     pub(crate) fn refusal(&self, method: &str) -> Option<ApiError> {
-        let is_meant =
-            |fault: &Fault| fault.kind == FaultKind::RefuseCall && fault.method.as_deref() == Some(method);
+        let is_meant = |fault: &Fault| fault.kind == FaultKind::RefuseCall && fault.method.as_deref() == Some(method);
         let fault = self.strike_if(is_meant)?;
         Some(ApiError::new(fault.code.as_deref().unwrap_or("INTERNAL_ERROR"), fault.params))
     }

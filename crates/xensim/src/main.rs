@@ -246,7 +246,8 @@ impl Args {
         let mut config = Config::new(storage);
         config.user.clone_from(&self.user);
         config.password = Password(self.password()?);
-        config.accounts = self.accounts.iter().map(|(user, role)| self.account(user, *role)).collect::<Result<_, _>>()?;
+        config.accounts =
+            self.accounts.iter().map(|(user, role)| self.account(user, *role)).collect::<Result<_, _>>()?;
         config.keep_deleted = self.keep_deleted;
         config.progress_interval = seconds(self.progress_interval)?;
         if let Some(boot_time) = self.boot_time {

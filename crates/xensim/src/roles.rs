@@ -47,14 +47,8 @@ pub enum Role {
 
 impl Role {
     /// All of them, from the one that may do least.
-    pub const ALL: [Self; 6] = [
-        Self::ReadOnly,
-        Self::VmOperator,
-        Self::VmAdmin,
-        Self::VmPowerAdmin,
-        Self::PoolOperator,
-        Self::PoolAdmin,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::ReadOnly, Self::VmOperator, Self::VmAdmin, Self::VmPowerAdmin, Self::PoolOperator, Self::PoolAdmin];
 
     /// Its name on the wire.
     pub fn name(self) -> &'static str {

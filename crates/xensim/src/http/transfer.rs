@@ -161,7 +161,10 @@ impl Request<'_> {
         let task = self.begin_task(kind, task_ref)?;
         let result = match subject {
             // What a database is refused for is said when all of it is there.
-            Ok(_) if kind != Kind::RestoreDatabase && let Some(error) = world.faults.refusal(kind.path()) => {
+            Ok(_)
+                if kind != Kind::RestoreDatabase
+                    && let Some(error) = world.faults.refusal(kind.path()) =>
+            {
                 Err(Failure::Failed(error))
             }
             Ok(subject) => self.work(conn, kind, &task, &subject).await,
