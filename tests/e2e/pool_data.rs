@@ -28,8 +28,8 @@ fn a_pools_database_is_kept_and_put_back() -> Result<()> {
     }
 
     let file = dir.path().join("database.xml");
-    let exported = product.ok(&["export", point, &file.display().to_string()])?;
-    ensure!(exported.contains("xe pool-restore-database"), "no next step: {exported}");
+    let exported = product.run(&["export", point, &file.display().to_string()])?;
+    ensure!(exported.good() && exported.stderr.contains("xe pool-restore-database"), "no next step: {exported:?}");
     let parsed = "import sys, xml.etree.ElementTree as e; print(e.parse(sys.argv[1]).getroot().tag)";
     ensure!(said(Command::new("python3").args(["-c", parsed]).arg(&file))? == "database");
 
