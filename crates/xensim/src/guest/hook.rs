@@ -23,6 +23,8 @@ const REQUEST_KEY: &str = "vm-data/xenkeep/request";
 const ANSWER_KEY: &str = "xenkeep";
 /// The parts of xenstore that are for clients to write (xapi: xenopsd domain.ml).
 const CLIENT_PARTS: [&str; 2] = ["vm-data/", "FIST/"];
+/// How long a hasty one stays frozen.
+const HASTE: Duration = Duration::from_secs(1);
 /// What freezing takes.
 const FREEZE_TIME: Duration = Duration::from_millis(20);
 
@@ -85,7 +87,7 @@ async fn obey(world: &World, vm: &Ref) {
         (["freeze", nonce, _], "refuses") => answer(world, vm, &format!("1 failed {nonce} /var is busy")),
         (["freeze", nonce, seconds], _) => {
             let limit = Duration::from_secs(seconds.parse().unwrap_or(0));
-            freeze(world, vm, nonce, if hasty { FREEZE_TIME } else { limit }).await;
+            freeze(world, vm, nonce, if hasty { limit.min(HASTE) } else { limit }).await;
         }
         (_, "deaf") => {}
         (["thaw", nonce], _) => {
