@@ -59,6 +59,10 @@ pub enum FaultKind {
     FailStart,
     /// A call is refused with [`Fault::code`] before it has any effect; see [`Fault::method`].
     RefuseCall,
+    /// A checkpoint can't suspend its machine.
+    FailSuspend,
+    /// A checkpoint can't resume its machine, which stays suspended.
+    FailResume,
     /// A call hangs until faults are cleared; see [`Fault::method`] and [`Fault::when`].
     StallCall,
 }

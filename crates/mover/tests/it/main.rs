@@ -4,9 +4,11 @@
 mod backup;
 mod checks;
 mod clients;
+mod consistency;
 mod deaths;
 mod desk;
 mod export;
+mod guest_script;
 mod late;
 mod looping;
 mod options;
