@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod judge_qcow2;
+mod judge_vhd;
 mod judge_xva;
 
 use std::process::{Command, Output};
