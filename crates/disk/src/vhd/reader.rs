@@ -147,8 +147,10 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
         }
         if self.offset < current.end {
             self.current = Some(current);
+            return Ok(());
         }
-        Ok(())
+        // The last block may reach over the end of the disk.
+        self.skip(self.head.block_bytes() - (current.end - current.start)).await
     }
 
     /// A run that the image does not hold.
@@ -176,8 +178,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
         if skipped < len { Err(Error::truncated(format!("a block of a VHD at {}", self.at))) } else { Ok(()) }
     }
 
-    /// The footer stands in the last 512 bytes; a last block that is longer than the disk, or tables of somebody else's,
-    /// may come before.
+    /// The footer stands in the last 512 bytes; tables of somebody else's may come before.
     async fn read_footer(&mut self) -> Result<(), Error> {
         let (mut tail, mut read) = (Vec::new(), 0);
         loop {
@@ -186,7 +187,7 @@ impl<R: AsyncRead + Unpin + Send> Reader<R> {
                 break;
             }
             read += some as u64;
-            if read > MAX_TRAILING_BYTES + super::MAX_READ_BLOCK_BYTES {
+            if read > MAX_TRAILING_BYTES {
                 return Err(Error::Trailing);
             }
             tail.drain(..tail.len().saturating_sub(FOOTER_BYTES));
