@@ -64,11 +64,11 @@ pub use movers::{
     NewMover, Occupation, Occupied, Renewal, Renewed,
 };
 pub use options::{
-    BackupOptions, BackupType, Consistency, DiskPattern, HOOK_LIMIT_SECONDS, Hook, NotABackupType, NotADiskPattern,
-    parse_expert,
+    BackupOptions, BackupType, Consistency, DiskPattern, FREEZE_LIMIT_SECONDS, HOOK_LIMIT_SECONDS, Hook,
+    NotABackupType, NotADiskPattern, parse_expert,
 };
 pub use points::{
-    LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary,
+    LeftOutDisk, Point, PointConsistency, PointDisk, PointFilter, PointKind, PointProtection, PointSummary, QuiescedBy,
 };
 pub use problem::Problem;
 pub use reports::{

@@ -79,10 +79,14 @@ pub enum Consistency {
     /// As after a power cut, all disks at one moment as far as the storage can.
     #[default]
     Crash,
-    /// The guest writes out what it holds and waits (VSS); a guest or pool that can't fails the backup.
+    /// The guest writes out what it holds and waits, asked by the pool (VSS, releases up to 8.0) or by a hook in the guest; if
+    /// neither can, the backup fails.
     Quiesced,
     /// The same where guest and pool can; where not, `crash`, and the job ends as *warning*.
     QuiescedPreferred,
+    /// Disks and memory of one moment, for which the VM is suspended for a while; restored, it goes on where it was. One that is
+    /// off has no memory, and stays off.
+    Memory,
     /// The VM is shut down cleanly, frozen, and started again at once. One that is off stays off.
     Offline,
 }
@@ -95,6 +99,7 @@ impl Consistency {
             Self::Crash => "crash",
             Self::Quiesced => "quiesced",
             Self::QuiescedPreferred => "quiesced-preferred",
+            Self::Memory => "memory",
             Self::Offline => "offline",
         }
     }
@@ -114,6 +119,9 @@ pub struct BackupOptions {
     pub consistency: Consistency,
     /// With `offline`: how long the guest may take to shut down.
     pub offline_wait_seconds: u32,
+    /// With `quiesced`: how long a hook in the guest may keep its file systems frozen. It thaws by itself when the time is up,
+    /// whatever has become of us. 5 to 600.
+    pub freeze_limit_seconds: u32,
     /// Disks that are left out, beside those that have `[NOBAK]` in their name.
     pub leave_out: Vec<DiskPattern>,
     /// How data travels, if not as the client says.
@@ -129,6 +137,7 @@ impl Default for BackupOptions {
         Self {
             consistency: Consistency::default(),
             offline_wait_seconds: 600,
+            freeze_limit_seconds: FREEZE_LIMIT_SECONDS,
             leave_out: Vec::new(),
             transport: None,
             before: None,
@@ -219,6 +228,9 @@ pub struct Hook {
     #[serde(default = "hook_limit")]
     pub time_limit_seconds: u32,
 }
+
+/// Longest time that a hook in a guest keeps its file systems frozen unless something else is said, seconds.
+pub const FREEZE_LIMIT_SECONDS: u32 = 60;
 
 /// Longest run of a hook unless something else is said, seconds.
 pub const HOOK_LIMIT_SECONDS: u32 = 300;

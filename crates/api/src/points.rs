@@ -83,8 +83,32 @@ pub struct Point {
 pub struct PointConsistency {
     /// What the task asked for.
     pub asked: Consistency,
-    /// What the pool and the guest could: `crash`, `quiesced` or `offline`.
+    /// What the pool and the guest could: `crash`, `quiesced`, `memory` or `offline`.
     pub reached: Consistency,
+    /// Who had the guest write out what it held, where it was quiesced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<QuiescedBy>,
+    /// Size of the memory image that is in the point, bytes; none where it holds no memory. It is none of the VM's disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
+impl PointConsistency {
+    /// What was reached, with nothing to add to it.
+    #[must_use]
+    pub fn new(asked: Consistency, reached: Consistency) -> Self {
+        Self { asked, reached, by: None, memory_bytes: None }
+    }
+}
+
+/// Who had a guest write out what it held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuiescedBy {
+    /// The pool, with a quiesced snapshot (VSS).
+    Pool,
+    /// A hook in the guest.
+    Guest,
 }
 
 /// A disk of the VM that is not in the point.

@@ -82,6 +82,9 @@ pub struct RestorePlaces {
     /// What becomes of a card whose network is not found.
     #[serde(default)]
     pub unmapped_networks: UnmappedNetworks,
+    /// Leave the memory of a point with memory where it is: the VM comes back switched off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_memory: bool,
 }
 
 /// Restore a VM from a point.
@@ -108,7 +111,10 @@ pub struct RestoreRequest {
     /// What becomes of a card whose network is not found.
     #[serde(default)]
     pub unmapped_networks: UnmappedNetworks,
-    /// Start the VM and wait for its guest ("recover and online").
+    /// Leave the memory of a point with memory where it is: the VM comes back switched off.
+    #[serde(default)]
+    pub without_memory: bool,
+    /// Start the VM (a point with memory: resume it) and wait for its guest ("recover and online").
     #[serde(default)]
     pub start: bool,
     /// How data travels this time, if not as the client says.
@@ -128,6 +134,7 @@ impl RestoreRequest {
             disk_srs: BTreeMap::new(),
             networks: BTreeMap::new(),
             unmapped_networks: UnmappedNetworks::default(),
+            without_memory: false,
             start: false,
             transport: None,
         }
@@ -141,6 +148,7 @@ impl RestoreRequest {
             disk_srs: self.disk_srs.clone(),
             networks: self.networks.clone(),
             unmapped_networks: self.unmapped_networks,
+            without_memory: self.without_memory,
         }
     }
 }

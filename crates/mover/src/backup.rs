@@ -18,7 +18,9 @@ use crate::{
 
 mod cleanup;
 mod commit;
+mod freeze;
 mod leave_out;
+mod memory;
 mod power;
 mod preflight;
 mod read;

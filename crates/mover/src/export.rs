@@ -154,7 +154,7 @@ async fn xva(cx: &JobContext, point: &OpenPoint, out: &mut Outlet<'_>) -> Result
     let mut ova = point.ova();
     point.identity().put_on(&mut ova);
     let mut disks: Vec<(String, Arc<dyn DiskRead>, DoneBytes)> = Vec::new();
-    for file in &point.file.disks {
+    for file in point.file.images() {
         let done = cx.board.disk(&file.disk.position, file.disk.size_bytes);
         disks.push((file.disk.ova_id.clone(), point.disk(&file.disk.position).await?, done));
     }

@@ -13,7 +13,7 @@ use xenkeep_disk::{
     xva::Ova,
 };
 
-use crate::{point::PointFile, tag};
+use crate::{guests, point::PointFile, tag};
 
 /// Key of `other_config` from which MACs are computed (xapi: xapi_vif_helpers.ml).
 const MAC_SEED: &str = "mac_seed";
@@ -93,6 +93,11 @@ impl Identity {
             if let Some(seed) = &self.mac_seed {
                 vm.map_mut("other_config").set(MAC_SEED, seed.as_str());
             }
+            // A request of the time when it was frozen is not for who starts it now.
+            let data = vm.map_mut("xenstore_data");
+            let ours: Vec<String> =
+                data.iter().map(|(key, _)| key).filter(|key| guests::is_ours(key)).map(str::to_owned).collect();
+            ours.iter().for_each(|key| drop(data.remove(key)));
             no_snapshot(vm, self.is_a_template);
         }
         for vbd in ova.of_class_mut("VBD") {
@@ -118,6 +123,14 @@ impl Identity {
         }
         renew_vtpms(ova);
     }
+}
+
+/// Makes a suspended VM of `ova` one that is off, without the image of its memory.
+pub(crate) fn switch_off(ova: &mut Ova, memory: &str) {
+    for vm in ova.of_class_mut("VM") {
+        vm.snapshot.set("power_state", "Halted");
+    }
+    ova.remove(&[memory]);
 }
 
 /// Gives the virtual TPMs of `ova` uuids of their own: a pool refuses one that it has already (xapi: import.ml), as after

@@ -26,8 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) enum Made {
     /// A snapshot of a VM, for a backup.
     Snapshot(SnapshotMade),
-    /// A VM that was shut down for its snapshot, and is started again.
+    /// A VM that was shut down for its snapshot, and is started again; or that is suspended for its checkpoint.
     Stopped(StoppedMade),
+    /// A guest that was asked to freeze its file systems.
+    Frozen(FrozenMade),
     /// A VM that is being imported.
     Import(ImportMade),
     /// A task that goes with a stream.
@@ -74,6 +76,24 @@ pub(crate) struct StoppedMade {
     pub(crate) task: Option<String>,
     /// How long the guest may take.
     pub(crate) wait_seconds: u32,
+    /// The pool suspends it for a checkpoint and resumes it: if it does not, we do.
+    #[serde(default)]
+    pub(crate) suspended: bool,
+}
+
+/// A guest that was or will be asked to freeze its file systems.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FrozenMade {
+    /// The job that asks.
+    pub(crate) job: JobId,
+    /// uuid of the VM.
+    pub(crate) vm_uuid: String,
+    /// Its name-label, for people.
+    pub(crate) vm_name: String,
+    /// What tells this request from all others.
+    pub(crate) nonce: String,
+    /// The guest thaws by itself when so much time is up.
+    pub(crate) limit_seconds: u32,
 }
 
 /// An import that was or will be started.

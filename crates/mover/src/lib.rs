@@ -30,6 +30,7 @@ mod export;
 mod feed;
 mod fence;
 mod forget;
+mod guests;
 mod hooks;
 mod hosts;
 mod identity;

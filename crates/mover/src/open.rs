@@ -9,7 +9,7 @@ use xenkeep_repo::{PointReader, SnapshotId};
 use crate::{
     context::{JobContext, Stop},
     datastore,
-    identity::Identity,
+    identity::{self, Identity},
     point::{FORMAT, OVA_FILE, POINT_FILE, PointFile},
     problem,
 };
@@ -50,7 +50,7 @@ impl OpenPoint {
     /// The point's three accounts of its disks agree.
     fn check(&self, stored: &[String]) -> Result<(), Stop> {
         let ova = self.ova.disks().map_err(|error| damaged(OVA_FILE, &problem::chain(&error)))?;
-        let described = &self.file.disks;
+        let described: Vec<_> = self.file.images().collect();
         if ova.len() != described.len() || stored.len() != described.len() {
             let text =
                 format!("{} disks described, {} in {OVA_FILE}, {} stored", described.len(), ova.len(), stored.len());
@@ -78,10 +78,17 @@ impl OpenPoint {
         self.ova.clone()
     }
 
+    /// Forgets the memory that the point holds: its VM is one that is off.
+    pub(crate) fn leave_memory(&mut self) {
+        if let Some(memory) = self.file.memory.take() {
+            identity::switch_off(&mut self.ova, &memory.disk.ova_id);
+        }
+    }
+
     /// The disk at a position.
     pub(crate) async fn disk(&self, position: &str) -> Result<Arc<dyn DiskRead>, Stop> {
         let disk = self.reader.disk(position).await.map_err(|error| problem::repo(&self.datastore, &error))?;
-        let expected = self.file.disks.iter().find(|file| file.disk.position == position);
+        let expected = self.file.images().find(|file| file.disk.position == position);
         match expected {
             Some(expected) if expected.disk.size_bytes == disk.size() => Ok(disk),
             _ => Err(damaged(&format!("disk {position}"), "its size is not as described").into()),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xenkeep_api::{
     BackupType, ClientId, Consistency, DatastoreId, JobId, LeftOutDisk, Point, PointConsistency, PointDisk, PointKind,
-    PointSummary,
+    PointSummary, QuiescedBy,
 };
 
 /// Name of the file in the point.
@@ -18,6 +18,8 @@ pub(crate) const OVA_FILE: &str = "ova.xml";
 pub(crate) const DATABASE_FILE: &str = "pool-database.xml";
 /// Name of a host's backup in the point.
 pub(crate) const HOST_FILE: &str = "host-backup.xbk";
+/// Where the image of a VM's memory stands among its disks.
+pub(crate) const MEMORY: &str = "memory";
 /// The version that is written here.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -44,8 +46,11 @@ pub(crate) struct PointFile {
     pub(crate) source: Option<Named<String>>,
     /// When its disks were frozen, or reading began, by the pool's clock.
     pub(crate) taken_at: Timestamp,
-    /// In which state the disks are: `crash`, `quiesced`, `offline`.
+    /// In which state the disks are: `crash`, `quiesced`, `memory`, `offline`.
     pub(crate) consistency: String,
+    /// Who quiesced the guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quiesced_by: Option<QuiescedBy>,
     /// In which state they were to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) consistency_asked: Option<Consistency>,
@@ -68,6 +73,9 @@ pub(crate) struct PointFile {
     /// The disks, by position.
     #[serde(default)]
     pub(crate) disks: Vec<DiskFile>,
+    /// The image of the VM's memory, stored beside the disks at position [`MEMORY`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<DiskFile>,
     /// What it holds, for people, where that is no VM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) summary: Option<PointSummary>,
@@ -119,6 +127,11 @@ pub(crate) struct Records {
 }
 
 impl PointFile {
+    /// All that is stored as disks: the VM's disks, and its memory.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &DiskFile> {
+        self.disks.iter().chain(&self.memory)
+    }
+
     /// What was read: a VM, a pool, a host.
     pub(crate) fn source(&self) -> &Named<String> {
         self.vm.as_ref().or(self.source.as_ref()).unwrap_or(&UNNAMED)
@@ -144,9 +157,12 @@ impl PointFile {
             damage: None,
             summary: self.summary.clone(),
             backup_type: self.backup_type,
-            consistency: self
-                .reached()
-                .map(|reached| PointConsistency { asked: self.consistency_asked.unwrap_or(reached), reached }),
+            consistency: self.reached().map(|reached| PointConsistency {
+                asked: self.consistency_asked.unwrap_or(reached),
+                reached,
+                by: self.quiesced_by,
+                memory_bytes: self.memory.as_ref().map(|file| file.disk.size_bytes),
+            }),
             left_out: self.left_out.clone(),
         }
     }

@@ -63,6 +63,7 @@ async fn undo(cx: &JobContext, session: &Session, entry: &JournalEntry) -> Resul
     match made {
         Made::Snapshot(made) => undo::snapshot(cx, session, made, Some(entry.id)).await,
         Made::Stopped(made) => undo::stopped(cx, session, made, Some(entry.id)).await,
+        Made::Frozen(made) => undo::frozen(cx, session, made, Some(entry.id)).await,
         Made::Import(made) => undo::import(cx, session, made, Some(entry.id)).await,
         Made::Task(made) => undo::tasks(cx, session, &made, entry.id).await,
         Made::Swap(made) => {

@@ -41,7 +41,7 @@ pub(crate) struct RestoreSpec {
 /// Restores one VM.
 pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResult, Stop> {
     cx.step("open");
-    let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
+    let point = open(cx, spec).await?;
     cx.info(format!(
         "point of VM {} ({}), taken at {}",
         point.file.source().name,
@@ -58,7 +58,7 @@ pub(crate) async fn restore(cx: &JobContext, spec: &RestoreSpec) -> Result<JobRe
 /// Says what a restore would do, and does none of it.
 pub(crate) async fn plan(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResult, Stop> {
     cx.step("open");
-    let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
+    let point = open(cx, spec).await?;
     let session = Session::open(cx, &spec.client, spec.transport).await?;
     let planned = cx.or_cancelled(plan::make(cx, &session, spec, &point)).await;
     session.close().await;
@@ -67,6 +67,15 @@ pub(crate) async fn plan(cx: &JobContext, spec: &RestoreSpec) -> Result<JobResul
         cx.note(refusal.message.clone());
     }
     Ok(JobResult::RestorePlan { plan: Box::new(plan) })
+}
+
+/// The point, without its memory if that is not wanted.
+async fn open(cx: &JobContext, spec: &RestoreSpec) -> Result<OpenPoint, Stop> {
+    let mut point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
+    if spec.places.without_memory {
+        point.leave_memory();
+    }
+    Ok(point)
 }
 
 /// The VM will lack what its backup has left out.

@@ -10,7 +10,7 @@ use xenkeep_api::{PlannedSr, Problem, RestorePlaces};
 
 use crate::{
     context::Stop,
-    point::DiskFile,
+    point::{DiskFile, MEMORY},
     problem::{self, bytes},
     session::{OrStop, Session},
 };
@@ -87,8 +87,11 @@ pub(crate) async fn plan(
     let mut candidates = Candidates::of(session).await?;
     let mut planned = Planned::default();
     let mut common = None;
-    let without_own = disks.iter().any(|file| !places.disk_srs.contains_key(&file.disk.position));
-    if without_own || disks.is_empty() {
+    let places_own =
+        |file: &DiskFile| file.disk.position == MEMORY || places.disk_srs.contains_key(&file.disk.position);
+    let without_own =
+        disks.iter().any(|file| !places_own(file)) || disks.iter().all(|file| file.disk.position == MEMORY);
+    if without_own {
         let found = match &places.sr {
             Some(wanted) => candidates.named(session, wanted),
             None => candidates.default(session, disks).await,
@@ -97,6 +100,12 @@ pub(crate) async fn plan(
     }
     let mut chosen: Vec<(&DiskFile, SrRef)> = Vec::new();
     for file in disks {
+        // The memory goes along with the VM itself, and so with its first disk.
+        if let (MEMORY, Some((_, first))) = (file.disk.position.as_str(), chosen.first()) {
+            let first = first.clone();
+            chosen.push((file, first));
+            continue;
+        }
         let found = match places.disk_srs.get(&file.disk.position) {
             Some(wanted) => keep(candidates.named(session, wanted), &mut planned.refusals)?,
             None => common.clone(),

@@ -219,6 +219,7 @@ pub(crate) async fn commit(
         source: Some(name),
         taken_at: began,
         consistency: "crash".to_owned(),
+        quiesced_by: None,
         consistency_asked: None,
         backup_type: None,
         left_out: Vec::new(),
@@ -228,6 +229,7 @@ pub(crate) async fn commit(
         new_bytes: counters.new_bytes() - before.0,
         stored_bytes: counters.stored_bytes() - before.1,
         disks: Vec::new(),
+        memory: None,
         summary: Some(summary),
         records: Records::default(),
     };

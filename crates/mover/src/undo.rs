@@ -17,12 +17,14 @@ use crate::{
 };
 
 mod disks;
+mod frozen;
 mod import;
 mod snapshot;
 mod stopped;
 mod tasks;
 
 pub(crate) use disks::{destroy as destroy_vdi, is_free};
+pub(crate) use frozen::frozen;
 pub(crate) use import::{import, strip_marks};
 pub(crate) use tasks::sweep as sweep_tasks;
 
@@ -55,7 +57,7 @@ pub(crate) async fn tasks(
     Ok(Vec::new())
 }
 
-/// Starts a VM again that was shut down; says what was done. Clears `entry` when it runs.
+/// Starts a VM again that was shut down, or resumes one that was suspended; says what was done. Clears `entry` when it runs.
 pub(crate) async fn stopped(
     cx: &JobContext,
     session: &Session,
@@ -89,7 +91,11 @@ pub(crate) async fn destroy_vm(session: &Session, vm: &VmRef) -> Result<bool, St
 
 /// Gives up on a pool that does not answer; undoing can be dropped half-way.
 async fn within_limit<T>(session: &Session, work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    tokio::time::timeout(LIMIT, work).await.unwrap_or_else(|_| {
+    within(LIMIT, session, work).await
+}
+
+async fn within<T>(limit: Duration, session: &Session, work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
         Err(Problem::new("pool.silent", format!("pool {} does not answer", session.client.name)).into())
     })
 }

@@ -46,6 +46,8 @@ pub struct Timing {
     pub start: Duration,
     /// What a clean shutdown or suspend takes.
     pub shutdown: Duration,
+    /// How long a guest may take to quiesce.
+    pub quiesce: Duration,
     /// From the end of a restored database until the master has restarted with it.
     pub restart: Duration,
     /// How often old tasks and sessions are swept out.
@@ -59,6 +61,7 @@ impl Default for Timing {
             guest_boot: Duration::from_secs(2),
             start: Duration::from_millis(300),
             shutdown: Duration::from_millis(300),
+            quiesce: Duration::from_secs(600),
             restart: Duration::from_secs(30),
             sweep: Duration::from_secs(30),
         }

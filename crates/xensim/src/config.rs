@@ -38,6 +38,10 @@ pub struct Config {
     pub progress_interval: Duration,
     /// How long things take.
     pub timing: Timing,
+    /// What the licence leaves out, such as `restrict_checkpoint` or `restrict_vss`.
+    pub restrictions: Vec<String>,
+    /// The pool has `VM.snapshot_with_quiesce`, as releases up to 8.0 do.
+    pub has_quiesced_snapshots: bool,
     /// Where the control endpoint listens. It asks for no password: loopback only.
     pub control: SocketAddr,
 }
@@ -119,6 +123,44 @@ pub struct VmConfig {
     pub guest_tools: bool,
     /// Whether it is a template of the user's own.
     pub template: bool,
+    /// How the guest takes part in quiesced snapshots.
+    pub vss: Vss,
+    /// How the hook in the guest behaves that freezes file systems for a backup: a word for
+    /// [`crate::guest::HOOK_KEY`], empty if there is none.
+    pub hook: String,
+    /// What its virtual TPM holds, if it has one.
+    pub vtpm: Option<String>,
+    /// Its UEFI variables, base64; empty for none.
+    pub uefi_variables: String,
+}
+
+/// How a guest takes part in quiesced snapshots (VSS), on a pool that has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Vss {
+    /// It has nothing for it.
+    #[default]
+    Missing,
+    /// It writes out what it holds, and waits.
+    Works,
+    /// Something in it fails.
+    Fails,
+    /// It takes too long.
+    TimesOut,
+    /// Its service does not answer at all.
+    Silent,
+}
+
+impl Vss {
+    /// Its word in the machine's `other_config`, from which it may be changed later.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Works => "works",
+            Self::Fails => "fails",
+            Self::TimesOut => "times-out",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 /// A disk of a virtual machine.
@@ -167,6 +209,8 @@ impl Config {
             keep_deleted: false,
             progress_interval: Duration::from_secs(10),
             timing: Timing::default(),
+            restrictions: Vec::new(),
+            has_quiesced_snapshots: false,
             control: any_loopback_port(),
         }
     }
@@ -251,6 +295,10 @@ impl VmConfig {
             running: false,
             guest_tools: true,
             template: false,
+            vss: Vss::default(),
+            hook: String::new(),
+            vtpm: None,
+            uefi_variables: String::new(),
         }
     }
 
@@ -258,6 +306,13 @@ impl VmConfig {
     #[must_use]
     pub fn with_disk(mut self, disk: DiskConfig) -> Self {
         self.disks.push(disk);
+        self
+    }
+
+    /// Gives its guest a hook that behaves as that word says.
+    #[must_use]
+    pub fn with_hook(mut self, behaviour: &str) -> Self {
+        self.hook = behaviour.to_owned();
         self
     }
 

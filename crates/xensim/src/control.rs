@@ -44,6 +44,7 @@ pub(crate) async fn serve(listener: TcpListener, world: World, guests: Guests, s
         .route("/control/vdi/{uuid}/sha256", get(sha256))
         .route("/control/vdi/{uuid}/content", get(content))
         .route("/control/vm/{name}/writer", post(set_writer).get(writer))
+        .route("/control/vm/{name}/memory", get(memory))
         .route("/control/sessions", axum::routing::delete(forget_sessions))
         .route("/control/clock", post(advance_clock))
         .with_state(Control { world, guests });
@@ -177,6 +178,14 @@ async fn set_writer(
 async fn writer(State(control): State<Control>, Path(name): Path<String>) -> Result<Json<Json_>, Refusal> {
     let vm = control.find_vm(&name)?;
     Ok(Json(json!(control.guests.written(&vm))))
+}
+
+/// Tells what is in the memory of a machine that runs.
+async fn memory(State(control): State<Control>, Path(name): Path<String>) -> Result<Json<Json_>, Refusal> {
+    let vm = control.find_vm(&name)?;
+    let sum = control.world.memory_sha256(&vm);
+    let sum = sum.ok_or_else(|| Refusal(StatusCode::CONFLICT, format!("virtual machine {name} does not run")))?;
+    Ok(Json(json!({ "sha256": sum })))
 }
 
 async fn sha256(State(control): State<Control>, Path(uuid): Path<String>) -> Result<Json<Json_>, Refusal> {

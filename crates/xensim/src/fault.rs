@@ -55,6 +55,10 @@ pub enum FaultKind {
     DropRpc,
     /// `VM.start` fails.
     FailStart,
+    /// A checkpoint can't suspend its machine.
+    FailSuspend,
+    /// A checkpoint can't resume its machine, which stays suspended.
+    FailResume,
     /// A call hangs until faults are cleared; see [`Fault::method`] and [`Fault::when`].
     StallCall,
 }

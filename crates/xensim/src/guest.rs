@@ -1,5 +1,11 @@
 //! Guests that write to their disks while they run, and so while they are backed up.
 
+pub(crate) mod domain;
+pub(crate) mod hook;
+pub(crate) mod memory;
+
+pub use self::hook::HOOK_KEY;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,7 +135,8 @@ async fn write_on(world: World, vm: Ref, spec: WriterSpec, stop: CancellationTok
             _ = tick.tick() => {}
         }
         due_bytes += spec.bytes_per_second as f64 * TICK.as_secs_f64();
-        let disks = world.db.read(|t| writable_disks(t, &vm));
+        let frozen = world.domains.is_frozen(&vm);
+        let disks = if frozen { Vec::new() } else { world.db.read(|t| writable_disks(t, &vm)) };
         while due_bytes >= PAGE_BYTES as f64 && !disks.is_empty() && !stop.is_cancelled() {
             due_bytes -= PAGE_BYTES as f64;
             let (uuid, size) = &disks[rng.random_range(0..disks.len())];

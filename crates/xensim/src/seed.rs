@@ -51,7 +51,7 @@ pub(crate) fn pool(
         }
         templates::create(t, config);
         roles(t);
-        let pool = pool_of(t, &hosts[0], &default_sr);
+        let pool = pool_of(t, config, &hosts[0], &default_sr);
         Seeded { pool, hosts, srs: srs.iter().cloned().collect() }
     });
     for (sr, at) in &srs {
@@ -64,10 +64,11 @@ pub(crate) fn pool(
     Ok(seeded)
 }
 
-fn pool_of(t: &mut Tables, master: &Ref, default_sr: &Ref) -> Ref {
-    let restrictions = ["restrict_cbt", "restrict_vss", "restrict_checkpoint", "restrict_export_resource_data"]
+fn pool_of(t: &mut Tables, config: &Config, master: &Ref, default_sr: &Ref) -> Ref {
+    let known = ["restrict_cbt", "restrict_vss", "restrict_checkpoint", "restrict_export_resource_data"]
         .into_iter()
         .chain(["restrict_vtpm", "restrict_vlan", "restrict_lab", "restrict_stage", "restrict_pool_size"]);
+    let restrictions = known.map(|name| (name, config.restrictions.iter().any(|restricted| restricted == name)));
     t.create(
         Class::Pool,
         [
@@ -76,7 +77,7 @@ fn pool_of(t: &mut Tables, master: &Ref, default_sr: &Ref) -> Ref {
             ("default_SR", Value::from(default_sr)),
             ("suspend_image_SR", Value::from(default_sr)),
             ("crash_dump_SR", Value::from(default_sr)),
-            ("restrictions", Value::map(restrictions.map(|name| (name, "false")))),
+            ("restrictions", Value::map(restrictions.map(|(name, restricted)| (name, restricted.to_string())))),
             ("tls_verification_enabled", Value::Bool(true)),
             ("ha_cluster_stack", Value::from("xhad")),
             (

@@ -35,6 +35,7 @@ impl Bench {
             guest_boot: Duration::ZERO,
             start: Duration::ZERO,
             shutdown: Duration::ZERO,
+            quiesce: Duration::ZERO,
             restart: Duration::ZERO,
             sweep: Duration::from_secs(3600),
         };

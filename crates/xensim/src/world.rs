@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     error::ApiError,
     fault::Faults,
+    guest::domain::Domains,
     model::{Db, Ref},
     rpc::legacy::Queues,
     seed,
@@ -69,6 +70,7 @@ pub struct State {
     pub(crate) queues: Queues,
     pub(crate) progress_seen: Mutex<HashMap<Ref, f64>>,
     pub(crate) vtpm_contents: Mutex<HashMap<Ref, String>>,
+    pub(crate) domains: Domains,
 }
 
 impl Deref for World {
@@ -110,6 +112,7 @@ impl World {
             queues: Queues::default(),
             progress_seen: Mutex::default(),
             vtpm_contents: Mutex::default(),
+            domains: Domains::default(),
         }));
         Ok(world)
     }
@@ -122,6 +125,15 @@ impl World {
     /// The pool object.
     pub fn pool(&self) -> &Ref {
         &self.pool
+    }
+
+    /// Fails if the pool's licence leaves a feature out, such as `Checkpoint`, which `restrict_checkpoint` takes away.
+    pub(crate) fn check_licence(&self, restriction: &str, feature: &str) -> Result<(), ApiError> {
+        let restricted = self.db.read(|t| t.entry(&self.pool, "restrictions", restriction));
+        if restricted.as_deref() == Some("true") {
+            return Err(ApiError::new("LICENCE_RESTRICTION", [feature]));
+        }
+        Ok(())
     }
 
     /// What was put on the backup partition of a host.

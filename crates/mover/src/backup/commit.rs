@@ -73,6 +73,7 @@ async fn point_file(
         source: None,
         taken_at: snapshot.record.snapshot_time,
         consistency: snapshot.consistency.reached.word().to_owned(),
+        quiesced_by: snapshot.consistency.by,
         consistency_asked: Some(snapshot.consistency.asked),
         backup_type: Some(spec.backup_type),
         left_out: snapshot.left_out.clone(),
@@ -82,6 +83,7 @@ async fn point_file(
         new_bytes: read.counters.new_bytes(),
         stored_bytes: read.counters.stored_bytes(),
         disks: read.disks.clone(),
+        memory: read.memory.clone(),
         summary: None,
         records: snapshot.records.clone(),
     })

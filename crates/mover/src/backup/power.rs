@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use xapi::{
-    VmRef,
+    TaskRef, VmRef,
     record::{PowerState, Vm},
 };
 use xenkeep_api::{BackupOptions, Problem};
@@ -68,6 +68,7 @@ pub(super) async fn stop(
         vm_name: vm.name_label.clone(),
         task: None,
         wait_seconds: options.offline_wait_seconds,
+        suspended: false,
     };
     let entry = cx.journal.write(&Made::Stopped(made.clone())).await?;
     let mut stopped = Stopped { entry, made };
@@ -81,6 +82,28 @@ pub(super) async fn stop(
     }
 }
 
+/// Writes down that the pool is going to suspend the VM for a checkpoint. It resumes it by itself; [`start`] sees to it.
+pub(super) async fn suspending(cx: &JobContext, vm: &Vm) -> Result<Stopped, Stop> {
+    let made = StoppedMade {
+        job: cx.job,
+        vm_uuid: vm.uuid.clone(),
+        vm_name: vm.name_label.clone(),
+        task: None,
+        wait_seconds: 0,
+        suspended: true,
+    };
+    let entry = cx.journal.write(&Made::Stopped(made.clone())).await?;
+    Ok(Stopped { entry, made })
+}
+
+impl Stopped {
+    /// Notes the task that is at work on the VM.
+    pub(super) async fn note(&mut self, cx: &JobContext, task: &TaskRef) -> Result<(), Stop> {
+        self.made.task = Some(task.to_string());
+        cx.journal.rewrite(self.entry, &Made::Stopped(self.made.clone())).await
+    }
+}
+
 async fn shut_down(
     cx: &JobContext,
     session: &Session,
@@ -90,8 +113,7 @@ async fn shut_down(
 ) -> Result<(), Stop> {
     let limit = Duration::from_secs(u64::from(options.offline_wait_seconds));
     let task = session.pool.vm_clean_shutdown(vm).await.or_stop(session)?;
-    stopped.made.task = Some(task.to_string());
-    cx.journal.rewrite(stopped.entry, &Made::Stopped(stopped.made.clone())).await?;
+    stopped.note(cx, &task).await?;
     // The limit cancels the task as a cancel of the job does.
     let enough = cx.cancel.child_token();
     let task = session.pool.task(task);
@@ -117,16 +139,17 @@ async fn shut_down(
     }
 }
 
-/// Starts the VM again, whatever has happened and whoever has cancelled. If that fails it is said, and tried again by the
+/// Starts or resumes the VM again, whatever has happened and whoever has cancelled. If that fails it is said, and tried again by the
 /// recovery that the journal asks for.
 pub(super) async fn start(cx: &JobContext, session: &Session, stopped: Stopped) {
     let name = stopped.made.vm_name.clone();
+    let how = if stopped.made.suspended { "suspended" } else { "shut down" };
     match undo::stopped(cx, session, stopped.made, Some(stopped.entry)).await {
         Ok(lines) => lines.into_iter().for_each(|line| cx.info(line)),
         Err(stop) => cx.warn(
             Problem::new(
                 "vm.not_started",
-                format!("VM {name} was shut down for its backup and is off: {}", stop.text()),
+                format!("VM {name} was {how} for its backup and does not run: {}", stop.text()),
             )
             .hint("xenkeep tries to start it again; see why it does not start")
             .about(name),

@@ -8,7 +8,7 @@ use xenkeep_api::{BackupOptions, Consistency, Places, Problem};
 
 use super::{
     leave_out::{self, LeftOut},
-    power,
+    memory, power,
 };
 use crate::{
     context::{JobContext, Stop},
@@ -51,13 +51,16 @@ pub(super) async fn check(
             .into());
         }
     }
-    if vm.power_state == PowerState::Suspended {
+    if vm.power_state == PowerState::Suspended && options.consistency != Consistency::Memory {
         cx.note("the VM is suspended: its disks are backed up, its memory image is not");
     }
     if options.consistency == Consistency::Offline {
         cx.or_cancelled(power::check(session, vm_ref, vm)).await?;
     }
     let left_out = leave_out::find(cx, session, vm, &options.leave_out).await?;
+    if options.consistency == Consistency::Memory {
+        cx.or_cancelled(memory::check(session, vm_ref, vm, &left_out)).await?;
+    }
     let places = cx.or_cancelled(disks(session, vm, &left_out)).await?;
     Ok((left_out, places))
 }

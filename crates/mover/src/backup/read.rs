@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     context::{JobContext, Stop},
-    point::DiskFile,
+    point::{DiskFile, MEMORY},
     problem::{self, bytes},
     progress::{Counted, DoneBytes},
     session::{OrStop, Session},
@@ -30,6 +30,7 @@ pub(super) struct Read {
     pub(super) counters: Arc<Counters>,
     pub(super) ova_xml: Bytes,
     pub(super) disks: Vec<DiskFile>,
+    pub(super) memory: Option<DiskFile>,
 }
 
 /// A disk on its way.
@@ -53,7 +54,10 @@ pub(super) async fn read(
     let options = WriteOptions { counters: Arc::clone(&counters) };
     let writer = repo.begin(options).await.map_err(|error| problem::repo(&spec.datastore, &error))?;
     match export(cx, spec, session, snapshot, &writer).await {
-        Ok((ova_xml, disks)) => Ok(Read { writer, counters, ova_xml, disks }),
+        Ok((ova_xml, images)) => {
+            let (memory, disks) = images.into_iter().partition::<Vec<_>, _>(|file| file.disk.position == MEMORY);
+            Ok(Read { writer, counters, ova_xml, disks, memory: memory.into_iter().next() })
+        }
         Err(stop) => {
             writer.abort().await;
             Err(stop)
@@ -70,7 +74,11 @@ async fn export(
 ) -> Result<(Bytes, Vec<DiskFile>), Stop> {
     let label = format!("{} export", tag::label(cx.job));
     let task = session.pool.task_create(&label, "xenkeep reads a snapshot").await.or_stop(session)?;
-    let export = Export { task: Some(task), ..Export::new(snapshot.snapshot.clone()) };
+    let export = Export {
+        task: Some(task),
+        preserve_power_state: snapshot.memory.is_some(),
+        ..Export::new(snapshot.snapshot.clone())
+    };
     let begun = cx.or_cancelled(async { session.pool.export(export).await.or_stop(session) }).await;
     let mut download = begun?;
     cx.info(format!("reading from {} (transport xva)", download.address()));
@@ -163,7 +171,7 @@ fn lanes(
     writer: &PointWriter,
 ) -> Result<Vec<Lane>, LaneError> {
     let mut wanted: HashMap<&str, &SnapshotDisk> =
-        snapshot.disks.iter().map(|disk| (disk.snapshot_uuid.as_str(), disk)).collect();
+        snapshot.images().map(|disk| (disk.snapshot_uuid.as_str(), disk)).collect();
     let mut lanes = Vec::new();
     for ova in ova_disks {
         let Some(disk) = wanted.remove(ova.vdi_uuid.as_str()) else {

@@ -1,18 +1,22 @@
-//! The snapshot: journal first, then made, then marked; and what the pool says of the VM at that moment.
+//! The snapshot: journal first, then made ([`freeze`]), then marked; and what the pool says of the VM at that moment.
 
 use serde_json::Value;
 use uuid::Uuid;
 use xapi::{
-    Backoff, NetworkRef, Ref, TaskResult, VdiRef, VmRef, params,
-    record::{PowerState, Sr, Vbd, VbdType, Vdi, Vm},
+    NetworkRef, Ref, VdiRef, VmRef, params,
+    record::{Sr, Vbd, VbdType, Vdi, Vm},
 };
 use xenkeep_api::{BackupOptions, Consistency, LeftOutDisk, PointConsistency, Problem};
 
-use super::{leave_out::LeftOut, power};
+use super::{
+    freeze::{Frozen, Maker},
+    leave_out::LeftOut,
+    power,
+};
 use crate::{
     context::{JobContext, Stop},
     journal::{Made, SnapshotMade},
-    point::Records,
+    point::{MEMORY, Records},
     session::{OrStop, Session},
     tag, undo,
 };
@@ -27,6 +31,8 @@ pub(super) struct Snapshot {
     /// Record of the VM.
     pub(super) vm: Vm,
     pub(super) disks: Vec<SnapshotDisk>,
+    /// The image of the VM's memory, at position [`MEMORY`]: read like a disk, but none of the VM's.
+    pub(super) memory: Option<SnapshotDisk>,
     pub(super) records: Records,
     pub(super) left_out: Vec<LeftOutDisk>,
     pub(super) consistency: PointConsistency,
@@ -43,6 +49,13 @@ pub(super) struct SnapshotDisk {
     pub(super) snapshot_uuid: String,
     /// uuid of the VM's VDI.
     pub(super) original_uuid: String,
+}
+
+impl Snapshot {
+    /// All that is read: the disks, and the memory.
+    pub(super) fn images(&self) -> impl Iterator<Item = &SnapshotDisk> {
+        self.disks.iter().chain(&self.memory)
+    }
 }
 
 /// Makes a snapshot of the VM as `options` say. If this fails, nothing is left of it, and a VM that ran runs.
@@ -89,11 +102,12 @@ async fn make(
         Consistency::Offline => power::stop(cx, session, both, options).await?,
         _ => None,
     };
-    let frozen = freeze(cx, session, both, asked, &left_out, entry, made).await;
+    let maker = Maker { cx, session, vm: both, options, left_out: &left_out, entry, made: &mut *made };
+    let frozen = maker.freeze().await;
     if let Some(stopped) = stopped {
         power::start(cx, session, stopped).await;
     }
-    let (result, reached) = frozen?;
+    let Frozen { result, reached, by } = frozen?;
     cx.check()?;
     let Some(snapshot) = result.reference::<VmRef>() else {
         return Err(Problem::new("pool.error", "the pool made a snapshot, but does not say which").into());
@@ -103,13 +117,18 @@ async fn make(
     }
     let record: Vm = pool.record(&snapshot).await.or_stop(session)?;
     let disks = disks(cx, session, &record).await?;
-    made.vdis = disks.iter().map(|disk| disk.snapshot_uuid.clone()).collect();
+    let memory = match reached {
+        Consistency::Memory => Some(memory(cx, session, &record).await?),
+        _ => None,
+    };
+    made.vdis = disks.iter().chain(&memory).map(|disk| disk.snapshot_uuid.clone()).collect();
     made.tasks.clear();
     cx.journal.rewrite(entry, &Made::Snapshot(made.clone())).await?;
     let records = cx.or_cancelled(records(session, vm_ref, vm)).await?;
     cx.info(format!("snapshot {} made, {} disk(s)", record.name_label, disks.len()));
     let made = made.clone();
-    let consistency = PointConsistency { asked, reached };
+    let memory_bytes = memory.as_ref().map(|memory| memory.size_bytes);
+    let consistency = PointConsistency { asked, reached, by, memory_bytes };
     Ok(Snapshot {
         entry,
         made,
@@ -117,139 +136,11 @@ async fn make(
         record,
         vm: vm.clone(),
         disks,
+        memory,
         records,
         left_out: left_out.disks,
         consistency,
     })
-}
-
-/// Has the pool freeze the disks in the state that was asked for; tells in which they are.
-async fn freeze(
-    cx: &JobContext,
-    session: &Session,
-    (vm_ref, vm): &(VmRef, Vm),
-    asked: Consistency,
-    left_out: &LeftOut,
-    entry: Uuid,
-    made: &mut SnapshotMade,
-) -> Result<(TaskResult, Consistency), Stop> {
-    let plain = Way::Plain(&left_out.vdis);
-    match asked {
-        Consistency::Crash => {}
-        Consistency::Offline => {
-            let result = or_refused(session, ask(cx, session, vm_ref, &plain, entry, made).await?)?;
-            return Ok((result, Consistency::Offline));
-        }
-        // Nobody is in it who could write anything out.
-        Consistency::Quiesced | Consistency::QuiescedPreferred if vm.power_state == PowerState::Halted => {
-            cx.info("the VM is off: its disks are as it left them");
-            let result = or_refused(session, ask(cx, session, vm_ref, &plain, entry, made).await?)?;
-            return Ok((result, Consistency::Offline));
-        }
-        Consistency::Quiesced | Consistency::QuiescedPreferred => {
-            let why = if left_out.vdis.is_empty() {
-                match ask(cx, session, vm_ref, &Way::Quiesced, entry, made).await? {
-                    Ok(result) => return Ok((result, Consistency::Quiesced)),
-                    Err(error) if cannot_quiesce(&error) => session.stop(&error).text().to_owned(),
-                    Err(error) => return Err(session.stop(&error)),
-                }
-            } else {
-                "no pool quiesces a VM and leaves disks out".to_owned()
-            };
-            let problem = not_quiesced(vm, &why);
-            if asked == Consistency::Quiesced {
-                return Err(problem.into());
-            }
-            cx.warn(problem);
-        }
-    }
-    let result = or_refused(session, ask(cx, session, vm_ref, &plain, entry, made).await?)?;
-    Ok((result, Consistency::Crash))
-}
-
-/// Pool or guest is not able to, now or ever; nothing was made.
-fn cannot_quiesce(error: &xapi::Error) -> bool {
-    let code = error.api_code().unwrap_or_default();
-    error.is_unsupported()
-        || code.starts_with("VM_SNAPSHOT_WITH_QUIESCE")
-        || matches!(
-            code,
-            "LICENCE_RESTRICTION"
-                | "FEATURE_RESTRICTED"
-                | "VM_MISSING_PV_DRIVERS"
-                | "VM_LACKS_FEATURE"
-                | "VM_BAD_POWER_STATE"
-        )
-}
-
-fn not_quiesced(vm: &Vm, why: &str) -> Problem {
-    let text = format!("VM {} was not quiesced: {why}", vm.name_label);
-    Problem::new("vm.not_quiesced", text)
-        .hint(
-            "pools since Citrix Hypervisor 8.1 and XCP-ng 8.1 can't quiesce; --consistency offline shuts the guest down, \
-             quiesced-preferred goes on without",
-        )
-        .about(&vm.uuid)
-}
-
-/// What a plain snapshot failed with. That disks can't be left out is said in words that tell what to do.
-fn or_refused(session: &Session, answer: Result<TaskResult, xapi::Error>) -> Result<TaskResult, Stop> {
-    answer.map_err(|error| {
-        if !error.is_api("MESSAGE_PARAMETER_COUNT_MISMATCH") {
-            return session.stop(&error);
-        }
-        let text = format!("pool {} can't leave disks out of a snapshot: its release is too old", session.client.name);
-        Problem::new("pool.cannot_leave_out", text)
-            .hint("that takes XenServer 8 or XCP-ng 8.3; until then take [NOBAK] out of the disks' names, and the rules out of the task")
-            .into()
-    })
-}
-
-/// How a snapshot is made.
-enum Way<'a> {
-    /// Without the guest's help, and without these disks.
-    Plain(&'a [VdiRef]),
-    /// With the guest's help.
-    Quiesced,
-}
-
-/// Has the pool make it. A VM or storage that is busy with something else is asked again for a while: nothing was begun then.
-async fn ask(
-    cx: &JobContext,
-    session: &Session,
-    vm: &VmRef,
-    way: &Way<'_>,
-    entry: Uuid,
-    made: &mut SnapshotMade,
-) -> Result<Result<TaskResult, xapi::Error>, Stop> {
-    let pool = &session.pool;
-    let mut tries = 0;
-    loop {
-        let begun = match way {
-            Way::Plain(left_out) => pool.vm_snapshot(vm, &made.name, left_out).await,
-            Way::Quiesced => pool.vm_snapshot_with_quiesce(vm, &made.name).await,
-        };
-        let answer = match begun {
-            Ok(task) => {
-                made.tasks.push(task.to_string());
-                cx.journal.rewrite(entry, &Made::Snapshot(made.clone())).await?;
-                pool.task(task).wait(&cx.cancel, |_| {}).await
-            }
-            Err(error) => Err(error),
-        };
-        tries += 1;
-        // A connection that broke is another thing: the snapshot may have been made.
-        let busy = answer.as_ref().is_err_and(|error| error.api_code().is_some() && error.is_transient());
-        let Some(pause) = Backoff::default().pause(tries).filter(|_| busy) else { return Ok(answer) };
-        if tries == 1 {
-            cx.info("the pool is busy with the VM or its storage: waiting");
-        }
-        let wait = async {
-            tokio::time::sleep(pause).await;
-            Ok::<_, Stop>(())
-        };
-        cx.or_cancelled(wait).await?;
-    }
 }
 
 /// The disks of the snapshot, marked as ours.
@@ -286,6 +177,27 @@ async fn disks(cx: &JobContext, session: &Session, snapshot: &Vm) -> Result<Vec<
     }
     disks.sort_by_key(|disk| (disk.position.parse().unwrap_or(u32::MAX), disk.position.clone()));
     Ok(disks)
+}
+
+/// The memory in a checkpoint, marked as ours.
+async fn memory(cx: &JobContext, session: &Session, checkpoint: &Vm) -> Result<SnapshotDisk, Stop> {
+    if checkpoint.suspend_vdi.is_null() {
+        let text = format!("pool {} made a checkpoint without memory", session.client.name);
+        return Err(Problem::new("pool.error", text).hint("has the VM been shut down at that very moment?").into());
+    }
+    for (key, value) in tag::tags(cx.job, session.client.id, "backup") {
+        session.pool.set_other_config(&checkpoint.suspend_vdi, key, &value).await.or_stop(session)?;
+    }
+    let vdi: Vdi = session.pool.record(&checkpoint.suspend_vdi).await.or_stop(session)?;
+    Ok(SnapshotDisk {
+        position: MEMORY.to_owned(),
+        bootable: false,
+        size_bytes: vdi.virtual_bytes(),
+        snapshot_uuid: vdi.uuid,
+        // The VM's own image is gone as soon as it runs again.
+        original_uuid: String::new(),
+        name: vdi.name_label,
+    })
 }
 
 /// XAPI's own records of the VM and of what belongs to it. What is gone meanwhile, such as the ISO of a drive, is left out.

@@ -54,6 +54,7 @@ fn point(job: JobId) -> PointFile {
         summary: None,
         taken_at: "2026-01-01T00:00:00Z".parse().unwrap(),
         consistency: "crash".into(),
+        quiesced_by: None,
         consistency_asked: None,
         backup_type: None,
         left_out: Vec::new(),
@@ -63,6 +64,7 @@ fn point(job: JobId) -> PointFile {
         new_bytes: 0,
         stored_bytes: 0,
         disks: Vec::new(),
+        memory: None,
         records: Records {
             vm: json!({
                 "uuid": "vm-uuid", "name_label": "web1", "name_description": "shop", "is_a_template": false,

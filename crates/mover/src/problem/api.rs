@@ -48,6 +48,22 @@ pub(crate) fn api(client: &ClientAccess, code: &str, params: &[String]) -> Probl
         }
         "VM_HAS_VUSBS" => Problem::new("vm.usb_attached", "a VM with a USB device attached can't be snapshotted")
             .hint("detach the USB device, or shut the VM down"),
+        "VM_CHECKPOINT_SUSPEND_FAILED" | "VM_FAILED_SUSPEND_ACKNOWLEDGMENT" | "VM_SUSPEND_TIMEOUT" => {
+            Problem::new("vm.not_suspended", format!("the VM could not be suspended for its checkpoint ({code})"))
+                .hint("look whether the guest's tools run, and whether the SR for memory images has room")
+        }
+        "VM_CHECKPOINT_RESUME_FAILED" => {
+            Problem::new("vm.not_resumed", "the VM was suspended for its checkpoint, and the pool could not resume it")
+                .hint("has its host still memory for it? xe vm-resume tries again")
+        }
+        "VM_LACKS_FEATURE" | "VM_MISSING_PV_DRIVERS" | "VM_OLD_PV_DRIVERS" => {
+            Problem::new("vm.no_tools", format!("the guest's tools do not run, or are too old ({code})"))
+                .hint("install the guest tools in the VM, and start them")
+        }
+        "VM_HAS_PCI_ATTACHED" | "VM_HAS_VGPU" | "VM_NON_SUSPENDABLE" => {
+            Problem::new("vm.not_suspendable", format!("the VM can't be suspended: {}", words(code, params)))
+                .hint("take the device out of the VM, or choose another consistency")
+        }
         "SR_BACKEND_FAILURE_109" => {
             Problem::new("sr.chain_too_long", "the SR has no room for one more snapshot in a disk's chain")
                 .hint("remove old snapshots of the VM and wait for the SR to coalesce")

@@ -14,6 +14,7 @@ use xenkeep_disk::xva::Ova;
 
 use crate::{
     context::Stop,
+    point::MEMORY,
     session::{OrStop, Session},
     undo,
 };
@@ -27,7 +28,9 @@ pub(super) fn only(ova: &Ova, positions: &[String]) -> Ova {
     let mut ova = ova.clone();
     let mut gone = Vec::new();
     for disk in ova.disks().unwrap_or_default() {
-        if !positions.contains(&disk.userdevice) {
+        // The image of suspended memory stands at no position of the VM.
+        let position = if disk.vbd.is_none() { MEMORY } else { &disk.userdevice };
+        if !positions.iter().any(|wanted| wanted == position) {
             gone.extend(disk.vbd);
             gone.push(disk.id);
         }
@@ -53,6 +56,7 @@ pub(super) fn ova(ova: &Ova, positions: &[String], sr: &str) -> Ova {
         let name = format!("{} (disks for {sr})", vm.text("name_label"));
         vm.snapshot.set("name_label", name);
         vm.snapshot.set("is_a_template", false);
+        vm.snapshot.set("power_state", "Halted");
         vm.snapshot.set("ha_restart_priority", "");
     }
     ova

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use uuid::Uuid;
 use xapi::{
     Import, Upload, VmRef,
-    record::{VbdType, Vm},
+    record::{PowerState, VbdType, Vm},
 };
 use xenkeep_api::{Problem, Transport};
 use xenkeep_disk::{
@@ -34,6 +34,8 @@ pub(super) struct Imported {
     pub(super) vm: VmRef,
     pub(super) record: Vm,
     pub(super) disks: Vec<SwapDisk>,
+    /// uuid of the image of its memory.
+    pub(super) memory: Option<String>,
 }
 
 /// What to import.
@@ -76,13 +78,13 @@ pub(super) async fn import(
     cx.step("verify");
     source.planned.networks.settle(session, &vm).await?;
     let imported = verify(session, vm, source.point).await?;
-    made.vdis = imported.disks.iter().map(|disk| disk.vdi_uuid.clone()).collect();
+    made.vdis = imported.disks.iter().map(|disk| disk.vdi_uuid.clone()).chain(imported.memory.clone()).collect();
     cx.journal.rewrite(entry, &Made::Import(made.clone())).await?;
     cx.info(format!(
         "VM {} has arrived as {}, {} disk(s)",
         imported.record.name_label,
         imported.record.uuid,
-        made.vdis.len()
+        imported.disks.len()
     ));
     Ok(imported)
 }
@@ -144,7 +146,7 @@ async fn failed(
 ) -> Stop {
     let there = |file: &&crate::point::DiskFile| archive.positions.contains(&file.disk.position);
     if error.is_sr_full() {
-        let disks: Vec<_> = point.file.disks.iter().filter(there).cloned().collect();
+        let disks: Vec<_> = point.file.images().filter(there).cloned().collect();
         return sr::full(session, &archive.sr, &disks).await.into();
     }
     let sr = &archive.sr.name;
@@ -187,7 +189,7 @@ async fn send(
 ) -> Result<Result<(), xenkeep_disk::Error>, Stop> {
     let ova_xml = archive.ova.to_xml();
     let mut lanes = Vec::new();
-    for file in point.file.disks.iter().filter(|file| archive.positions.contains(&file.disk.position)) {
+    for file in point.file.images().filter(|file| archive.positions.contains(&file.disk.position)) {
         lanes.push((
             file,
             point.disk(&file.disk.position).await?,
@@ -262,5 +264,25 @@ async fn verify(session: &Session, vm: VmRef, point: &OpenPoint) -> Result<Impor
         }
         disks.push(SwapDisk { position: position.clone(), vdi_uuid: vdi.uuid.clone(), name: vdi.name_label.clone() });
     }
-    Ok(Imported { vm, record, disks })
+    let memory = memory(session, &record, point).await?;
+    Ok(Imported { vm, record, disks, memory })
+}
+
+/// The image of the VM's memory, which it has if the point has one: then it can be resumed.
+async fn memory(session: &Session, vm: &Vm, point: &OpenPoint) -> Result<Option<String>, Stop> {
+    let Some(expected) = &point.file.memory else { return Ok(None) };
+    let image = match vm.power_state {
+        PowerState::Suspended => session.pool.vdi(&vm.suspend_vdi).await.or_gone(session)?,
+        _ => None,
+    };
+    match image {
+        Some(image) if image.virtual_bytes() >= expected.disk.size_bytes => Ok(Some(image.uuid)),
+        _ => {
+            let text = "the pool imported the VM without the memory that came with it";
+            Err(Problem::new("restore.memory_lost", text)
+                .hint("--without-memory restores the VM switched off")
+                .about(&vm.uuid)
+                .into())
+        }
+    }
 }

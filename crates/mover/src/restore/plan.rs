@@ -14,6 +14,7 @@ use crate::{
     inventory::power_state,
     journal::SwapDisk,
     open::OpenPoint,
+    point::DiskFile,
     session::{OrStop, Session},
     sr,
 };
@@ -64,7 +65,8 @@ pub(super) async fn make(
         Some(replaced) => freed(session, replaced, asked).await?,
         None => sr::Freed::default(),
     };
-    let srs = sr::plan(session, &spec.places, &point.file.disks, &freed).await?;
+    let images: Vec<DiskFile> = point.file.images().cloned().collect();
+    let srs = sr::plan(session, &spec.places, &images, &freed).await?;
     let kept = matches!(spec.placement, Placement::Overwrite { .. }).then_some(&identity);
     let cards = networks::plan(session, &point.ova(), kept, &spec.places).await?;
     let versions = versions::look(session, point, spec.start).await?;
@@ -84,7 +86,8 @@ pub(super) async fn make(
     warnings.extend(versions.warnings);
     warnings.extend(srs.warnings);
     warnings.extend(cards.warnings);
-    let disks = point.file.disks.iter().map(|file| {
+    warnings.extend(wakes_up(session, spec, point).await?);
+    let disks = images.iter().map(|file| {
         let place = srs.by_position.get(&file.disk.position);
         PlannedDisk {
             position: file.disk.position.clone(),
@@ -184,6 +187,23 @@ async fn foreign(session: &Session, point: &OpenPoint, old: Option<&(VmRef, Vm)>
         point.file.pool.name
     );
     Ok(Some(Problem::new("restore.identity_twice", text).hint("restore beside with --as for MACs of its own")))
+}
+
+/// A VM that is restored with its memory does not start, it goes on: what that means elsewhere than where it was.
+async fn wakes_up(session: &Session, spec: &RestoreSpec, point: &OpenPoint) -> Result<Option<Problem>, Stop> {
+    if point.file.memory.is_none() {
+        return Ok(None);
+    }
+    let (_, pool) = session.pool.pool_record().await.or_stop(session)?;
+    let what = match &spec.placement {
+        Placement::Beside { .. } => "goes on with the addresses that the original had",
+        Placement::Overwrite { .. } if pool.uuid != point.file.pool.uuid => {
+            "goes on only on processors like those it ran on"
+        }
+        Placement::Overwrite { .. } => return Ok(None),
+    };
+    let text = format!("the point holds the VM's memory: resumed, it {what}");
+    Ok(Some(Problem::new("restore.memory", text).hint("--without-memory restores it switched off")))
 }
 
 /// XAPI refuses a second VM with the seed of the MACs; a single MAC twice is let through, and worth a word.

@@ -1,10 +1,10 @@
-//! "Recover and online": starts the restored VM and waits until its guest reports.
+//! "Recover and online": starts the restored VM, or resumes it where its memory came along, and waits until its guest reports.
 //!
 //! The VM is restored by now: what goes wrong here is a warning, and the VM stays.
 
 use std::time::Duration;
 
-use xapi::{Error, VmRef};
+use xapi::{Error, VmRef, record::PowerState};
 use xenkeep_api::Problem;
 
 use crate::{context::JobContext, problem, session::Session};
@@ -37,7 +37,10 @@ pub(super) async fn start(cx: &JobContext, session: &Session, vm: &VmRef) -> Vec
 }
 
 async fn run(cx: &JobContext, session: &Session, vm: &VmRef) -> Result<(), Error> {
-    let task = session.pool.vm_start(vm).await?;
+    let task = match session.pool.vm(vm).await?.power_state {
+        PowerState::Suspended => session.pool.vm_resume(vm).await?,
+        _ => session.pool.vm_start(vm).await?,
+    };
     session.pool.task(task).wait(&cx.cancel, |_| {}).await.map(drop)
 }
 

@@ -57,11 +57,18 @@ async fn detach_from_dom0(session: &Session, vdi: &VdiRef) {
 
 /// No VM but `except` has the disk of that uuid; a disk that is gone is free.
 pub(crate) async fn is_free(session: &Session, uuid: &str, except: Option<&VmRef>) -> Result<bool, Stop> {
-    let vdi = match session.pool.by_uuid::<Vdi>(uuid).await {
-        Ok((_, vdi)) => vdi,
+    let (reference, vdi) = match session.pool.by_uuid::<Vdi>(uuid).await {
+        Ok(found) => found,
         Err(error) if error.is_gone() => return Ok(true),
         Err(error) => return Err(session.stop(&error)),
     };
+    if vdi.kind == "suspend" {
+        // Only the VM says whose memory it is.
+        let all: std::collections::HashMap<VmRef, Vm> = session.pool.records().await.or_stop(session)?;
+        if all.iter().any(|(vm, record)| record.suspend_vdi == reference && Some(vm) != except) {
+            return Ok(false);
+        }
+    }
     for vbd in &vdi.vbds {
         match session.pool.record::<Vbd>(vbd).await {
             Ok(vbd) if Some(&vbd.vm) == except => {}

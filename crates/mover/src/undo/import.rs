@@ -51,7 +51,7 @@ async fn remove(
             made.vdis.extend(found);
             note_down(cx, entry, || Made::Import(made.clone())).await?;
         }
-        if record.power_state != PowerState::Halted {
+        if matches!(record.power_state, PowerState::Running | PowerState::Paused) {
             // We start nothing that bears our mark: somebody has found the VM and taken it into use.
             strip_marks(session, &vm, &made.vdis).await?;
             let name = &record.name_label;
@@ -102,6 +102,10 @@ async fn marked_when_quiet(session: &Session, made: &ImportMade) -> Result<Vec<(
 /// Disks of the VM that the import made: they bear the mark, or their uuids were written down.
 async fn own_disks(session: &Session, vm: &Vm, made: &ImportMade) -> Result<Vec<String>, Stop> {
     let mut uuids = Vec::new();
+    if !vm.suspend_vdi.is_null() {
+        let memory = session.pool.record::<Vdi>(&vm.suspend_vdi).await.or_gone(session)?;
+        uuids.extend(memory.filter(|vdi| tag::is_of_job(&vdi.other_config, made.job)).map(|vdi| vdi.uuid));
+    }
     for vbd in &vm.vbds {
         let vbd: Vbd = match session.pool.record(vbd).await {
             Ok(vbd) => vbd,
@@ -139,11 +143,17 @@ async fn networks(session: &Session, made: &ImportMade) -> Result<Vec<String>, S
     Ok(undone)
 }
 
-/// Takes our marks off a VM and its disks: from then on they are the administrator's. The VM's own come off last, since
+/// Takes our marks off a VM, its disks and its memory: from then on they are the administrator's. The VM's own come off last, since
 /// they are what says that the restore is not finished.
 pub(crate) async fn strip_marks(session: &Session, vm: &VmRef, vdis: &[String]) -> Result<(), Stop> {
     for vdi in vdis {
         strip_disk(session, vdi).await?;
+    }
+    let memory = session.pool.vm(vm).await.or_stop(session)?.suspend_vdi;
+    if !memory.is_null()
+        && let Some(memory) = session.pool.record::<Vdi>(&memory).await.or_gone(session)?
+    {
+        strip_disk(session, &memory.uuid).await?;
     }
     for key in [tag::IMPORT_TASK, tag::CLIENT, tag::TASK, tag::CREATED, tag::JOB] {
         session.pool.remove_other_config(vm, key).await.or_stop(session)?;

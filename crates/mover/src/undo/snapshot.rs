@@ -101,8 +101,13 @@ async fn is_of_vm(session: &Session, snapshot: &Vm, uuid: &str) -> Result<bool, 
     }
 }
 
+/// Disks of a snapshot, and the memory of a checkpoint.
 async fn disks_of(session: &Session, snapshot: &Vm) -> Result<Vec<String>, Stop> {
     let mut uuids = Vec::new();
+    if !snapshot.suspend_vdi.is_null() {
+        let memory = session.pool.record::<Vdi>(&snapshot.suspend_vdi).await.or_gone(session)?;
+        uuids.extend(memory.filter(|vdi| vdi.is_a_snapshot).map(|vdi| vdi.uuid));
+    }
     for vbd in &snapshot.vbds {
         let vbd: Vbd = match session.pool.record(vbd).await {
             Ok(vbd) => vbd,
@@ -132,7 +137,9 @@ async fn wait_until_made(session: &Session, made: &SnapshotMade) -> Result<(), S
             Err(error) if error.is_gone() => return Ok(()),
             Err(error) => return Err(session.stop(&error)),
         };
-        if !vm.current_operations.values().any(|operation| operation == "snapshot") {
+        let making =
+            |operation: &String| matches!(operation.as_str(), "snapshot" | "snapshot_with_quiesce" | "checkpoint");
+        if !vm.current_operations.values().any(making) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -3,9 +3,11 @@
 
 mod backup;
 mod clients;
+mod consistency;
 mod deaths;
 mod desk;
 mod export;
+mod guest_script;
 mod late;
 mod looping;
 mod options;

@@ -333,7 +333,7 @@ pub(crate) struct State(Value);
 pub(crate) struct VmState<'a>(pub(crate) &'a Value);
 
 impl State {
-    fn list(&self, what: &str) -> &[Value] {
+    pub(crate) fn list(&self, what: &str) -> &[Value] {
         self.0[what].as_array().unwrap()
     }
 
@@ -374,7 +374,7 @@ impl State {
         }
         for task in self.list("tasks") {
             let name = task["name"].as_str().unwrap();
-            if name.starts_with("xenkeep") || name == "Async.VM.snapshot" {
+            if name.starts_with("xenkeep") || matches!(name, "Async.VM.snapshot" | "Async.VM.checkpoint") {
                 ours.push(format!("task: {task}"));
             }
         }

@@ -12,6 +12,9 @@ use crate::Error;
 const MAX_LISTED: usize = 500;
 /// Longest time that a guest may take to shut down, or a hook to run.
 const MAX_WAIT_SECONDS: u32 = 24 * 3600;
+/// How long a guest's file systems may be frozen at least and at most.
+const MIN_FREEZE_SECONDS: u32 = 5;
+const MAX_FREEZE_SECONDS: u32 = 600;
 /// Most retries.
 const MAX_RETRIES: u32 = 100;
 
@@ -214,6 +217,7 @@ fn check_options(client: &Client, options: &BackupOptions) -> Result<(), Error> 
         )));
     }
     in_range("seconds for a shutdown", options.offline_wait_seconds, 1, MAX_WAIT_SECONDS)?;
+    in_range("seconds of frozen file systems", options.freeze_limit_seconds, MIN_FREEZE_SECONDS, MAX_FREEZE_SECONDS)?;
     in_range("rules for disks", u32::try_from(options.leave_out.len()).unwrap_or(u32::MAX), 0, MAX_LISTED as u32)?;
     for pattern in &options.leave_out {
         names::check_label("each rule for disks", &pattern.to_string())?;

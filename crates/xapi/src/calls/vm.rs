@@ -1,5 +1,6 @@
 //! VMs.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::record::{Vbd, Vdi, Vm, VmGuestMetrics};
@@ -66,6 +67,23 @@ impl Pool {
         self.start("VM.snapshot_with_quiesce", params![vm, name]).await
     }
 
+    /// Begins a snapshot with the memory, for which a VM that runs is suspended and resumed; the result is its [`VmRef`].
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn vm_checkpoint(&self, vm: &VmRef, name: &str) -> Result<TaskRef> {
+        self.start("VM.checkpoint", params![vm, name]).await
+    }
+
+    /// Writes all of `xenstore_data`. Where the VM runs, its guest finds it in its part of xenstore at once, as far as the keys
+    /// begin with `vm-data/`; setting single keys changes the record alone (xapi: message_forwarding.ml, xenopsd domain.ml).
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn set_xenstore_data(&self, vm: &VmRef, data: &BTreeMap<String, String>) -> Result<()> {
+        self.run("VM.set_xenstore_data", params![vm, data]).await
+    }
+
     /// Begins a fast clone; the result is its [`VmRef`].
     ///
     /// # Errors
@@ -88,6 +106,14 @@ impl Pool {
     /// As [`Pool::call`].
     pub async fn vm_start(&self, vm: &VmRef) -> Result<TaskRef> {
         self.start("VM.start", params![vm, false, false]).await
+    }
+
+    /// Begins to resume a suspended VM.
+    ///
+    /// # Errors
+    /// As [`Pool::call`].
+    pub async fn vm_resume(&self, vm: &VmRef) -> Result<TaskRef> {
+        self.start("VM.resume", params![vm, false, false]).await
     }
 
     /// Begins a shutdown by the guest; needs its tools, and may take 20 minutes.

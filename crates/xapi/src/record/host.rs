@@ -60,6 +60,8 @@ record! {
         virtual_hardware_platform_versions: Vec<i64> = "virtual_hardware_platform_versions",
         /// dom0.
         control_domain: VmRef = "control_domain",
+        /// Where memory images of its VMs go, unless VM or pool say otherwise.
+        suspend_image_sr: SrRef = "suspend_image_sr",
         /// VMs on it.
         resident_vms: Vec<VmRef> = "resident_VMs",
         /// Its ways to SRs.

@@ -76,6 +76,8 @@ record! {
         vcpus_max: i64 = "VCPUs_max",
         /// Any map of others' keys and ours.
         other_config: BTreeMap<String, String> = "other_config",
+        /// What its guest finds in xenstore, and what it has put there.
+        xenstore_data: BTreeMap<String, String> = "xenstore_data",
         /// Platform flags.
         platform: BTreeMap<String, String> = "platform",
         /// How a HVM guest boots; empty with PV.

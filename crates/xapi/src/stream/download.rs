@@ -33,6 +33,8 @@ pub struct Export {
     pub vm: VmRef,
     /// Compression.
     pub compression: Compression,
+    /// A suspended VM or checkpoint stays suspended, and its memory comes along; otherwise it is exported as if it were off.
+    pub preserve_power_state: bool,
     /// A task made by [`Pool::task_create`]; without it one is made. A task serves one stream only.
     pub task: Option<TaskRef>,
 }
@@ -41,7 +43,7 @@ impl Export {
     /// Of `vm`, plain.
     #[must_use]
     pub fn new(vm: VmRef) -> Self {
-        Self { vm, compression: Compression::None, task: None }
+        Self { vm, compression: Compression::None, preserve_power_state: false, task: None }
     }
 }
 
@@ -81,6 +83,9 @@ impl Pool {
             Compression::None => {}
             Compression::Gzip => query.push(("use_compression".to_owned(), "true".to_owned())),
             Compression::Zstd => query.push(("use_compression".to_owned(), "zstd".to_owned())),
+        }
+        if export.preserve_power_state {
+            query.push(("preserve_power_state".to_owned(), "true".to_owned()));
         }
         self.download("/export", query, task).await
     }

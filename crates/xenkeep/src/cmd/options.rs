@@ -108,6 +108,9 @@ pub(crate) struct OptionFlags {
     /// With offline: how long the guest may take to shut down.
     #[arg(long, value_name = "SECONDS")]
     offline_wait: Option<u32>,
+    /// With quiesced: how long a hook in the guest may keep its file systems frozen.
+    #[arg(long, value_name = "SECONDS")]
+    freeze_limit: Option<u32>,
     /// Disks that are left out: device:1, name:swap*, sr:scratch, tag:nobackup, larger-than:2TiB; `none` for all that were
     /// said before. May be repeated. Disks with [NOBAK] in their name always are.
     #[arg(long, value_name = "RULE")]
@@ -132,6 +135,7 @@ enum ConsistencyArg {
     Crash,
     Quiesced,
     QuiescedPreferred,
+    Memory,
     Offline,
 }
 
@@ -141,6 +145,7 @@ impl From<ConsistencyArg> for Consistency {
             ConsistencyArg::Crash => Self::Crash,
             ConsistencyArg::Quiesced => Self::Quiesced,
             ConsistencyArg::QuiescedPreferred => Self::QuiescedPreferred,
+            ConsistencyArg::Memory => Self::Memory,
             ConsistencyArg::Offline => Self::Offline,
         }
     }
@@ -153,6 +158,7 @@ impl OptionFlags {
             options.consistency = consistency.into();
         }
         options.offline_wait_seconds = self.offline_wait.unwrap_or(options.offline_wait_seconds);
+        options.freeze_limit_seconds = self.freeze_limit.unwrap_or(options.freeze_limit_seconds);
         if !self.leave_out.is_empty() {
             let rules = self.leave_out.iter().filter(|rule| *rule != "none");
             options.leave_out = rules.map(|rule| rule.parse::<DiskPattern>()).collect::<Result<_, _>>()?;

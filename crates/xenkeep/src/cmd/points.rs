@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use clap::{Args, Subcommand};
 use xenkeep_api::{
     Datastore, DatastoreId, Point, PointConsistency, PointDamage, PointFilter, PointKind, PointSummary, ProtectRequest,
+    QuiescedBy,
 };
 
 use super::{
@@ -215,9 +216,16 @@ fn shown(point: &Point, names: &Names) -> String {
     format!("{head}\n{}", table(columns, rows))
 }
 
-/// `offline`, or `crash (quiesced-preferred was asked for)`.
+/// `offline`, `quiesced by the guest`, `memory (2 GiB)`, or `crash (quiesced-preferred was asked for)`.
 fn consistency(of: PointConsistency) -> String {
-    if of.asked == of.reached { of.reached.to_string() } else { format!("{} ({} was asked for)", of.reached, of.asked) }
+    let by = match of.by {
+        Some(QuiescedBy::Pool) => " by the pool",
+        Some(QuiescedBy::Guest) => " by the guest",
+        None => "",
+    };
+    let memory = of.memory_bytes.map(|bytes| format!(" ({})", units::size(bytes))).unwrap_or_default();
+    let asked = if of.asked == of.reached { String::new() } else { format!(" ({} was asked for)", of.asked) };
+    format!("{}{by}{memory}{asked}", of.reached)
 }
 
 #[cfg(test)]

@@ -57,9 +57,12 @@ pub(crate) struct Restore {
     /// Leave out network cards whose network the pool does not have, instead of refusing.
     #[arg(long)]
     leave_out_networks: bool,
-    /// Start the VM and wait for its guest.
+    /// Start the VM, or resume it where the point holds its memory, and wait for its guest.
     #[arg(long)]
     start: bool,
+    /// Leave out the memory of a point that holds some: the VM comes back switched off.
+    #[arg(long)]
+    without_memory: bool,
     /// Say what would be done, and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -137,6 +140,7 @@ impl Restore {
             } else {
                 UnmappedNetworks::Refuse
             },
+            without_memory: self.without_memory,
             start: self.start,
             transport: self.transport.map(Into::into),
             ..RestoreRequest::new(&point.id, placement)

@@ -1,6 +1,7 @@
 //! Which operations an object allows now: power state, what already runs, templates, snapshots, what the guest can do.
 //! The order of the checks is XAPI's (`xapi_vm_lifecycle.ml`), so that the first error is the same.
 
+use super::vm::VSS_KEY;
 use crate::{
     error::ApiError,
     model::{Class, Ref, Tables, Value},
@@ -88,7 +89,7 @@ const SNAPSHOT: &[&str] = &["revert", "clone", "copy", "export", "destroy", "har
 const NEEDS_TOOLS: &[&str] = &["clean_shutdown", "clean_reboot", "suspend", "checkpoint", "pool_migrate"];
 
 /// Operations that would freeze or move a disk that falls back at each boot.
-const NEEDS_PERSISTENT_DISKS: &[&str] = &["snapshot", "checkpoint", "suspend", "migrate_send"];
+const NEEDS_PERSISTENT_DISKS: &[&str] = &["snapshot", "snapshot_with_quiesce", "checkpoint", "suspend", "migrate_send"];
 
 /// Whether two operations may run at once on one VM.
 fn go_together(running: &str, wanted: &str) -> bool {
@@ -179,7 +180,7 @@ pub(crate) fn is_default_template(t: &Tables, vm: &Ref) -> bool {
 }
 
 fn check_guest(t: &Tables, vm: &Ref, operation: &str) -> Result<(), ApiError> {
-    if operation == "snapshot_with_quiesce" {
+    if operation == "snapshot_with_quiesce" && t.entry(vm, "other_config", VSS_KEY).is_none() {
         return Err(ApiError::new("VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED", [vm]));
     }
     let has_tools = t.bool(&t.reference(vm, "guest_metrics"), "PV_drivers_detected");
@@ -196,7 +197,9 @@ fn check_devices(t: &Tables, vm: &Ref, operation: &str) -> Result<(), ApiError> 
             return Err(ApiError::bare("VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION"));
         }
     }
-    if matches!(operation, "snapshot" | "checkpoint" | "suspend") && !t.references(vm, "VUSBs").is_empty() {
+    if matches!(operation, "snapshot" | "snapshot_with_quiesce" | "checkpoint" | "suspend")
+        && !t.references(vm, "VUSBs").is_empty()
+    {
         return Err(ApiError::new("VM_HAS_VUSBS", [vm]));
     }
     Ok(())

@@ -13,7 +13,7 @@ mod pool;
 mod session;
 pub(crate) mod sr;
 mod task;
-mod vtpm;
+pub(crate) mod vtpm;
 
 #[cfg(test)]
 mod tests;
@@ -22,8 +22,10 @@ use std::{collections::HashMap, sync::OnceLock};
 
 use crate::{
     error::ApiError,
+    guest::hook,
     model::{Class, Ref, Value},
     rpc::{Ctx, EVENT_CALLS, Handler},
+    world::World,
 };
 
 /// A call and what does it.
@@ -82,6 +84,18 @@ pub(crate) fn written(ctx: &Ctx, class: Class, field: &str, this: &Ref) {
     if (class, field) == (Class::Vm, "is_a_template") || field == "blocked_operations" {
         ctx.world.db.write(|t| allowed::refresh_vm(t, this));
     }
+}
+
+/// What follows when all of a field was set, and not only an entry of it.
+pub(crate) fn replaced(ctx: &Ctx, class: Class, field: &str, this: &Ref) {
+    if (class, field) == (Class::Vm, "xenstore_data") {
+        hook::written(&ctx.world, this);
+    }
+}
+
+/// A removed call that this pool has all the same, since it is of an older release.
+pub(crate) fn is_kept(world: &World, class: Class, name: &str) -> bool {
+    world.config.has_quiesced_snapshots && (class, name) == (Class::Vm, "snapshot_with_quiesce")
 }
 
 pub(crate) use allowed::{refresh, refresh_vm};

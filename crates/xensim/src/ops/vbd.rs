@@ -189,7 +189,9 @@ pub(crate) fn check_sharing(t: &Tables, vbd: &Ref) -> Result<(), ApiError> {
         return Ok(());
     }
     let reads_only = |vbd: &Ref| t.str(vbd, "mode") == "RO";
-    let mut others = t.references(&vdi, "VBDs").into_iter().filter(|other| other != vbd);
+    // A suspended machine, such as a checkpoint, has its devices and is off all the same (xapi: xapi_vbd_helpers.ml).
+    let is_off = |other: &Ref| t.str(&t.reference(other, "VM"), "power_state") == "Suspended";
+    let mut others = t.references(&vdi, "VBDs").into_iter().filter(|other| other != vbd && !is_off(other));
     let clash = others.any(|other| t.bool(&other, "currently_attached") && !(reads_only(&other) && reads_only(vbd)));
     if clash { Err(ApiError::new("VDI_IN_USE", [vdi.as_str(), "attach"])) } else { Ok(()) }
 }

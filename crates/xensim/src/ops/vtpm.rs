@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 use super::{Entry, allowed};
 use crate::{
     error::ApiError,
-    model::{Class, Value},
+    model::{Class, Ref, Tables, Value},
     rpc::{Args, Ctx, Handler, Reply},
+    world::World,
 };
 
 pub(super) const CALLS: &[Entry] = &[
@@ -23,19 +24,37 @@ fn create(ctx: &Ctx, args: &Args) -> Reply {
         if !t.references(&vm, "VTPMs").is_empty() {
             return Err(ApiError::new("VTPM_MAX_AMOUNT_REACHED", [1]));
         }
-        let vtpm = t.create(
-            Class::Vtpm,
-            [
-                ("VM", Value::from(&vm)),
-                ("is_unique", Value::Bool(is_unique)),
-                ("is_protected", Value::Bool(false)),
-                ("persistence_backend", Value::from("xapi")),
-                ("allowed_operations", Value::texts(["destroy"])),
-            ],
-        );
-        t.map_insert(&vm, "platform", "vtpm", "true");
-        Ok(Value::from(vtpm))
+        Ok(Value::from(make(t, &vm, is_unique)))
     })
+}
+
+fn make(t: &mut Tables, vm: &Ref, is_unique: bool) -> Ref {
+    let vtpm = t.create(
+        Class::Vtpm,
+        [
+            ("VM", Value::from(vm)),
+            ("is_unique", Value::Bool(is_unique)),
+            ("is_protected", Value::Bool(false)),
+            ("persistence_backend", Value::from("xapi")),
+            ("allowed_operations", Value::texts(["destroy"])),
+        ],
+    );
+    t.map_insert(vm, "platform", "vtpm", "true");
+    vtpm
+}
+
+/// Gives a machine of the description a TPM that was in use.
+pub(crate) fn add(world: &World, vm: &Ref, contents: &str) {
+    let vtpm = world.db.write(|t| make(t, vm, false));
+    world.vtpm_contents.lock().unwrap_or_else(PoisonError::into_inner).insert(vtpm, contents.to_owned());
+}
+
+impl World {
+    /// What the TPM of a machine holds.
+    pub fn vtpm_contents_of(&self, vm: &Ref) -> Option<String> {
+        let vtpm = self.db.read(|t| t.references(vm, "VTPMs")).into_iter().next()?;
+        self.vtpm_contents.lock().unwrap_or_else(PoisonError::into_inner).get(&vtpm).cloned()
+    }
 }
 
 fn destroy(ctx: &Ctx, args: &Args) -> Reply {

@@ -50,6 +50,7 @@ fn write(ctx: &Ctx, class: Class, field: &Field, value: Value, this: &Ref) -> Re
     ops::check_write(ctx, class, &field.name, this, &value)?;
     ctx.world.db.write(|t| t.set(this, &field.name, value));
     ops::written(ctx, class, &field.name, this);
+    ops::replaced(ctx, class, &field.name, this);
     Ok(Value::Nil)
 }
 

@@ -3,6 +3,7 @@
 use crate::{
     config::{DiskContent, VmConfig},
     error::ApiError,
+    guest::HOOK_KEY,
     model::{Class, Ref, Value},
     ops::{self, vdi, vif},
     world::World,
@@ -67,7 +68,13 @@ impl World {
         if !described.guest_tools {
             other_config.push((ops::vm::NO_TOOLS_KEY.to_owned(), "true".to_owned()));
         }
-        self.db.write(|t| {
+        for (key, word) in [(ops::vm::VSS_KEY, described.vss.word()), (HOOK_KEY, described.hook.as_str())] {
+            if !matches!(word, "" | "missing") {
+                other_config.push((key.to_owned(), word.to_owned()));
+            }
+        }
+        let variables = Some(&described.uefi_variables).filter(|variables| !variables.is_empty());
+        let vm = self.db.write(|t| {
             let vm = t.create(
                 Class::Vm,
                 [
@@ -92,10 +99,15 @@ impl World {
                     ("recommendations", Value::from("<restrictions/>")),
                     ("bios_strings", ops::vm::default_bios_strings()),
                     ("generation_id", Value::from("0:0")),
+                    ("NVRAM", Value::map(variables.map(|variables| ("EFI-variables", variables.as_str())))),
                 ],
             );
             ops::vm::add_metrics(t, &vm, self.clock.now());
             vm
-        })
+        });
+        if let Some(contents) = &described.vtpm {
+            ops::vtpm::add(self, &vm, contents);
+        }
+        vm
     }
 }

@@ -1,6 +1,6 @@
 //! Snapshots, checkpoints, clones and copies: one machine made from another, as in xapi's `xapi_vm_clone.ml`.
 
-use super::{begin, create, power};
+use super::{begin, create};
 use crate::{
     error::ApiError,
     model::{Class, Map, NULL_REF, Ref, Tables, Value, database_text},
@@ -10,9 +10,15 @@ use crate::{
 
 /// How the new machine comes to its disks.
 #[derive(Clone, Debug, PartialEq)]
-enum Way {
+pub(super) enum Way {
     Snapshot,
-    Checkpoint,
+    /// The same, of a guest that waits for it.
+    Quiesced,
+    /// With the memory. The machine was in this state, with these devices plugged in, before it was suspended for it.
+    Checkpoint {
+        state: String,
+        attached: Vec<Ref>,
+    },
     Clone,
     /// Full copies; on this SR, or each on the SR of its original.
     Copy(Option<Ref>),
@@ -22,24 +28,21 @@ impl Way {
     fn operation(&self) -> &'static str {
         match self {
             Way::Snapshot => "snapshot",
-            Way::Checkpoint => "checkpoint",
+            Way::Quiesced => "snapshot_with_quiesce",
+            Way::Checkpoint { .. } => "checkpoint",
             Way::Clone => "clone",
             Way::Copy(_) => "copy",
         }
     }
 
     fn freezes(&self) -> bool {
-        matches!(self, Way::Snapshot | Way::Checkpoint)
+        matches!(self, Way::Snapshot | Way::Quiesced | Way::Checkpoint { .. })
     }
 }
 
 pub(super) fn snapshot(ctx: Ctx, args: Args) -> Later {
     let ignored = args.texts(2).into_iter().map(Ref::from).collect();
     Box::pin(async move { duplicate(&ctx, &args.reference(0), &args.text(1), Way::Snapshot, ignored).await })
-}
-
-pub(super) fn checkpoint(ctx: Ctx, args: Args) -> Later {
-    Box::pin(async move { duplicate(&ctx, &args.reference(0), &args.text(1), Way::Checkpoint, Vec::new()).await })
 }
 
 pub(super) fn clone(ctx: Ctx, args: Args) -> Later {
@@ -61,11 +64,19 @@ async fn duplicate(ctx: &Ctx, vm: &Ref, name: &str, way: Way, ignored: Vec<Ref>)
         ctx.need(Class::Vdi, vdi)?;
     }
     let running = begin(&ctx.world, vm, way.operation(), &ctx.task)?;
-    let devices = ctx.world.db.read(|t| devices_of(t, vm, &way, &ignored))?;
+    let twin = twin_of(ctx, vm, name, way, &ignored).await?;
+    running.end();
+    ctx.world.db.write(|t| ops::refresh(t, &twin));
+    Ok(Value::from(twin))
+}
+
+/// Makes the new machine; the operation that this is part of has begun.
+pub(super) async fn twin_of(ctx: &Ctx, vm: &Ref, name: &str, way: Way, ignored: &[Ref]) -> Result<Ref, ApiError> {
+    let devices = ctx.world.db.read(|t| devices_of(t, vm, &way, ignored))?;
     let now = ctx.world.clock.now();
     let mut made: Vec<(Ref, Ref)> = Vec::new();
     let outcome = make_disks(ctx, &devices, &way, now, &mut made).await;
-    let image = match outcome.and_then(|()| memory_image(ctx, vm, &way)) {
+    let image = match outcome.and_then(|()| memory_image(ctx, vm, &way, now)) {
         Ok(image) => image,
         Err(error) => {
             for (_, vdi) in made {
@@ -91,9 +102,7 @@ async fn duplicate(ctx: &Ctx, vm: &Ref, name: &str, way: Way, ignored: Vec<Ref>)
         twin
     });
     copy_vtpm_contents(ctx, vm, &twin);
-    running.end();
-    ctx.world.db.write(|t| ops::refresh(t, &twin));
-    Ok(Value::from(twin))
+    Ok(twin)
 }
 
 /// A device of the original.
@@ -133,7 +142,7 @@ async fn make_disks(
     for device in devices.iter().filter(|device| device.is_disk) {
         ctx.check_cancelled()?;
         let new = match way {
-            Way::Snapshot | Way::Checkpoint => vdi::snapshot_of(&ctx.world, &device.vdi, now)?,
+            Way::Snapshot | Way::Quiesced | Way::Checkpoint { .. } => vdi::snapshot_of(&ctx.world, &device.vdi, now)?,
             Way::Clone => vdi::clone_of(&ctx.world, &device.vdi)?,
             Way::Copy(sr) => {
                 let home = ctx.world.db.read(|t| t.reference(&device.vdi, "SR"));
@@ -145,14 +154,14 @@ async fn make_disks(
     Ok(())
 }
 
-/// The memory of a checkpoint, or of a suspended machine that is cloned.
-fn memory_image(ctx: &Ctx, vm: &Ref, way: &Way) -> Result<Ref, ApiError> {
+/// The memory of a suspended machine, which a checkpoint freezes and a clone takes along.
+fn memory_image(ctx: &Ctx, vm: &Ref, way: &Way, now: i64) -> Result<Ref, ApiError> {
     let (state, image) = ctx.world.db.read(|t| (t.str(vm, "power_state"), t.reference(vm, "suspend_VDI")));
-    match (way, state.as_str()) {
-        (Way::Snapshot, _) => Ok(Ref::null()),
-        (_, "Suspended") if !image.is_null() => vdi::clone_of(&ctx.world, &image),
-        (Way::Checkpoint, _) => power::suspend_image(&ctx.world, vm),
-        _ => Ok(Ref::null()),
+    match way {
+        _ if state != "Suspended" || image.is_null() => Ok(Ref::null()),
+        Way::Snapshot | Way::Quiesced => Ok(Ref::null()),
+        Way::Checkpoint { .. } => vdi::snapshot_of(&ctx.world, &image, now),
+        Way::Clone | Way::Copy(_) => vdi::clone_of(&ctx.world, &image),
     }
 }
 
@@ -173,7 +182,10 @@ fn machine(t: &mut Tables, vm: &Ref, name: &str, way: &Way, now: i64, image: Ref
         set("is_a_snapshot", Value::Bool(true));
         set("snapshot_of", Value::from(vm));
         set("snapshot_time", Value::Date(now));
-        set("snapshot_info", snapshot_info(t, vm));
+        set("snapshot_info", snapshot_info(t, vm, way));
+        if *way == Way::Quiesced {
+            set("transportable_snapshot_id", Value::text(uuid::Uuid::new_v4()));
+        }
         set("snapshot_metadata", Value::from(metadata(&original)));
         set("appliance", Value::from(NULL_REF));
         set("suspend_SR", Value::from(NULL_REF));
@@ -203,11 +215,10 @@ fn machine(t: &mut Tables, vm: &Ref, name: &str, way: &Way, now: i64, image: Ref
     twin
 }
 
-fn snapshot_info(t: &Tables, vm: &Ref) -> Value {
-    Value::map([
-        ("power-state-at-snapshot", t.str(vm, "power_state")),
-        ("disk-snapshot-type", "crash_consistent".to_owned()),
-    ])
+fn snapshot_info(t: &Tables, vm: &Ref, way: &Way) -> Value {
+    let state = if let Way::Checkpoint { state, .. } = way { state.clone() } else { t.str(vm, "power_state") };
+    let kind = if *way == Way::Quiesced { "quiesced" } else { "crash_consistent" };
+    Value::map([("power-state-at-snapshot", state), ("disk-snapshot-type", kind.to_owned())])
 }
 
 /// The record of the original, as an S-expression.
@@ -245,7 +256,7 @@ fn copy_device(t: &mut Tables, device: &Device, twin: &Ref, vdi: Option<Ref>, wa
         // Whoever uninstalls the new machine may remove its disks, as they were made for it.
         other_config.insert("owner".to_owned(), Value::from(""));
     }
-    let attached = *way == Way::Checkpoint && t.bool(&device.vbd, "currently_attached");
+    let attached = matches!(way, Way::Checkpoint { attached, .. } if attached.contains(&device.vbd));
     let vdi = vdi.unwrap_or_else(|| device.vdi.clone());
     copy_record(
         t,

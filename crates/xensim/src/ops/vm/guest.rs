@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    guest::hook,
     model::{Class, Ref, Value},
     ops,
     world::World,
@@ -49,7 +50,7 @@ pub(super) fn report(world: &World, vm: &Ref) {
             ("PV_drivers_up_to_date", Value::Bool(true)),
             ("PV_drivers_detected", Value::Bool(true)),
             ("networks", networks),
-            ("other", Value::map(other.map(|name| (name, "1")))),
+            ("other", Value::map(other.map(|name| (name, "1")).into_iter().chain(hook::greeting(world, t, vm)))),
             ("live", Value::Bool(true)),
             ("can_use_hotplug_vbd", Value::from("yes")),
             ("can_use_hotplug_vif", Value::from("yes")),

@@ -1,17 +1,20 @@
 //! Virtual machines.
 
+mod checkpoint;
 mod create;
 mod duplicate;
 mod guest;
 mod memory;
 mod power;
 mod query;
+mod quiesce;
 mod revert;
 
 pub use self::{create::destroy, power::boot_now};
 pub(crate) use self::{
     create::{add_metrics, check_template, default_bios_strings},
     guest::NO_TOOLS_KEY,
+    quiesce::VSS_KEY,
 };
 
 use super::{Entry, allowed};
@@ -30,7 +33,8 @@ pub(super) const CALLS: &[Entry] = &[
     (Class::Vm, "set_bios_strings", Handler::Now(create::set_bios_strings)),
     (Class::Vm, "set_NVRAM_EFI_variables", Handler::Now(create::set_efi_variables)),
     (Class::Vm, "snapshot", Handler::Later(duplicate::snapshot)),
-    (Class::Vm, "checkpoint", Handler::Later(duplicate::checkpoint)),
+    (Class::Vm, "snapshot_with_quiesce", Handler::Later(quiesce::snapshot_with_quiesce)),
+    (Class::Vm, "checkpoint", Handler::Later(checkpoint::checkpoint)),
     (Class::Vm, "clone", Handler::Later(duplicate::clone)),
     (Class::Vm, "copy", Handler::Later(duplicate::copy)),
     (Class::Vm, "revert", Handler::Now(revert::revert)),

@@ -6,6 +6,7 @@ use super::{super::allowed, begin, guest};
 use crate::{
     error::ApiError,
     fault::FaultKind,
+    guest::memory,
     model::{Class, NULL_REF, Ref, Tables, Value},
     ops::{self, sr, vbd, vdi},
     rpc::{Args, Ctx, Later, Reply},
@@ -54,12 +55,10 @@ async fn turn_on(ctx: &Ctx, vm: &Ref, host: Option<Ref>, paused: bool, operation
     }
     tokio::time::sleep(ctx.world.timing.start).await;
     ctx.check_cancelled()?;
-    let image = ctx.world.db.read(|t| t.reference(vm, "suspend_VDI"));
-    run_on(&ctx.world, vm, &host, paused);
-    if resumes && !image.is_null() {
-        ctx.world.db.write(|t| t.set(vm, "suspend_VDI", NULL_REF));
-        // The image is of no use any more; a leftover is not worth failing a machine that runs.
-        let _ = vdi::destroy(&ctx.world, &image);
+    if resumes {
+        wake(&ctx.world, vm, &host, paused).await?;
+    } else {
+        run_on(&ctx.world, vm, &host, paused, rand::random());
     }
     running.end();
     let boot = if resumes { Duration::ZERO } else { ctx.world.timing.guest_boot };
@@ -67,18 +66,36 @@ async fn turn_on(ctx: &Ctx, vm: &Ref, host: Option<Ref>, paused: bool, operation
     Ok(Value::Nil)
 }
 
+/// Lets a suspended machine go on with the memory that its image holds. The image goes.
+pub(super) async fn wake(world: &World, vm: &Ref, host: &Ref, paused: bool) -> Result<(), ApiError> {
+    let (image, uuid) = world.db.read(|t| {
+        let image = t.reference(vm, "suspend_VDI");
+        (image.clone(), t.str(&image, "uuid"))
+    });
+    if world.db.read(|t| !t.has(Class::Vdi, &image)) {
+        return Err(ApiError::new("VM_HAS_NO_SUSPEND_VDI", [vm]));
+    }
+    let memory = memory::load(&world.storage, uuid).await?;
+    run_on(world, vm, host, paused, memory);
+    world.db.write(|t| t.set(vm, "suspend_VDI", NULL_REF));
+    // The image is of no use any more; a leftover is not worth failing a machine that runs.
+    let _ = vdi::destroy(world, &image);
+    Ok(())
+}
+
 /// Lets a machine run at once, its guest up.
 pub fn boot_now(world: &World, vm: &Ref) {
     if let Ok(host) = world.db.read(|t| choose_host(t, vm)) {
-        run_on(world, vm, &host, false);
+        run_on(world, vm, &host, false, rand::random());
         guest::report(world, vm);
         world.db.write(|t| ops::refresh(t, vm));
     }
 }
 
-/// What changes when a domain is there.
-fn run_on(world: &World, vm: &Ref, host: &Ref, paused: bool) {
+/// What changes when a domain is there, with this in its memory.
+fn run_on(world: &World, vm: &Ref, host: &Ref, paused: bool, memory: u64) {
     let now = world.clock.now();
+    world.domains.begin(vm, memory);
     world.db.write(|t| {
         t.set(vm, "power_state", if paused { "Paused" } else { "Running" });
         t.set(vm, "resident_on", host);
@@ -182,6 +199,7 @@ fn check_disks(t: &Tables, vm: &Ref) -> Result<(), ApiError> {
 
 /// What changes when a domain is gone.
 fn off(world: &World, vm: &Ref, state: &str) {
+    world.domains.end(vm);
     world.db.write(|t| {
         for device in t.references(vm, "VBDs") {
             vbd::detach(t, &device);
@@ -266,7 +284,7 @@ pub(super) fn hard_reboot(ctx: &Ctx, args: &Args) -> Reply {
 fn reboot(world: &World, vm: &Ref) {
     let host = world.db.read(|t| t.reference(vm, "resident_on"));
     off(world, vm, "Halted");
-    run_on(world, vm, &host, false);
+    run_on(world, vm, &host, false, rand::random());
     guest::report_after(world, vm, world.timing.guest_boot);
 }
 
@@ -292,18 +310,31 @@ pub(super) fn suspend(ctx: Ctx, args: Args) -> Later {
     Box::pin(async move {
         let vm = args.reference(0);
         let running = begin(&ctx.world, &vm, "suspend", &ctx.task)?;
-        let image = suspend_image(&ctx.world, &vm)?;
-        tokio::time::sleep(ctx.world.timing.shutdown).await;
-        off(&ctx.world, &vm, "Suspended");
-        ctx.world.db.write(|t| t.set(&vm, "suspend_VDI", &image));
+        put_to_sleep(&ctx.world, &vm).await?;
         running.end();
         Ok(Value::Nil)
     })
 }
 
+/// Writes the memory of a machine to a disk, and stops it.
+pub(super) async fn put_to_sleep(world: &World, vm: &Ref) -> Result<(), ApiError> {
+    let image = suspend_image(world, vm)?;
+    tokio::time::sleep(world.timing.shutdown).await;
+    let content = world.domains.get(vm).map(|domain| domain.memory).unwrap_or_default();
+    let uuid = world.db.read(|t| t.str(&image, "uuid"));
+    if let Err(error) = memory::save(&world.storage, uuid, content).await {
+        let _ = vdi::destroy(world, &image);
+        return Err(error);
+    }
+    vdi::account(world, &image);
+    off(world, vm, "Suspended");
+    world.db.write(|t| t.set(vm, "suspend_VDI", &image));
+    Ok(())
+}
+
 /// Makes the disk that holds the memory of a suspended machine.
-pub(super) fn suspend_image(world: &World, vm: &Ref) -> Result<Ref, ApiError> {
-    let (sr, memory) = world.db.read(|t| {
+fn suspend_image(world: &World, vm: &Ref) -> Result<Ref, ApiError> {
+    let (sr, size) = world.db.read(|t| {
         let host = t.reference(vm, "resident_on");
         let candidates = [
             t.reference(vm, "suspend_SR"),
@@ -316,7 +347,7 @@ pub(super) fn suspend_image(world: &World, vm: &Ref) -> Result<Ref, ApiError> {
     if sr.is_null() {
         return Err(ApiError::new("VM_NO_SUSPEND_SR", [vm]));
     }
-    vdi::create_empty(world, &sr, "Suspend image", memory.unsigned_abs().max(1), "suspend")
+    vdi::create_empty(world, &sr, "Suspend image", size.unsigned_abs().max(memory::MIN_IMAGE_BYTES), "suspend")
 }
 
 pub(super) fn power_state_reset(ctx: &Ctx, args: &Args) -> Reply {
