@@ -92,7 +92,7 @@ fn run_of(bitmap: &[u8], within: u64, end: u64) -> (bool, u64) {
     let whole = if marked { 0xff } else { 0 };
     while to < end {
         let sector = to / SECTOR_BYTES;
-        if sector % 8 == 0 && bitmap.get((sector / 8) as usize) == Some(&whole) {
+        if sector.is_multiple_of(8) && bitmap.get((sector / 8) as usize) == Some(&whole) {
             to += 8 * SECTOR_BYTES;
         } else if is_marked(bitmap, sector) == marked {
             to += SECTOR_BYTES;

@@ -173,7 +173,7 @@ pub(super) async fn read_start(stream: &mut (impl AsyncRead + Unpin)) -> Result<
 /// Length of the part of the table that the disk needs, once all numbers are sound.
 fn table_bytes(footer: &Footer, header: &Header) -> Result<u64, Error> {
     let (size, block_bytes) = (footer.size, u64::from(header.block_bytes));
-    if size == 0 || size % SECTOR_BYTES != 0 {
+    if size == 0 || !size.is_multiple_of(SECTOR_BYTES) {
         return Err(Error::damaged(format!("a VHD of {size} bytes")));
     }
     if !block_bytes.is_power_of_two() || !(SECTOR_BYTES..=MAX_READ_BLOCK_BYTES).contains(&block_bytes) {

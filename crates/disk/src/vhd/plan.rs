@@ -33,7 +33,7 @@ pub struct Plan {
 impl Plan {
     /// A dynamic image without any block. XenServer's limit of 2040 GiB is that of the format as well.
     pub fn new(size: u64, id: ImageId) -> Result<Self, Error> {
-        if size == 0 || size % SECTOR_BYTES != 0 {
+        if size == 0 || !size.is_multiple_of(SECTOR_BYTES) {
             return Err(Error::Unsupported(format!("a VHD of {size} bytes, which are not whole sectors")));
         }
         if size > MAX_SIZE {

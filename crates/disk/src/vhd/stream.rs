@@ -111,7 +111,10 @@ impl Encoder {
             Data::Zero => self.add_zeros(len),
             Data::Unchanged => {
                 let within = self.offset % BLOCK_BYTES;
-                if !self.plan.is_differencing() || within % SECTOR_BYTES != 0 || len % SECTOR_BYTES != 0 {
+                if !self.plan.is_differencing()
+                    || !within.is_multiple_of(SECTOR_BYTES)
+                    || !len.is_multiple_of(SECTOR_BYTES)
+                {
                     return Err(Error::Unsupported(format!("changes only at {}, in a VHD", self.offset)));
                 }
                 for sector in within / SECTOR_BYTES..(within + len) / SECTOR_BYTES {
