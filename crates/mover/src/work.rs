@@ -77,8 +77,8 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             let spec = RestoreSpec { client, datastore, point: id, placement, places, start, transport: None };
             Box::pin(restore::plan(&cx, &spec)).await
         }
-        JobSpec::Export { point: id, format, disk, .. } => {
-            let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, fence };
+        JobSpec::Export { point: id, format, disk, compression, .. } => {
+            let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, compression, fence };
             Box::pin(export::export(&cx, &*leases, &spec)).await
         }
         JobSpec::ForgetPoints { points, .. } => forget::forget(&cx, &given(datastore)?, &points).await,
