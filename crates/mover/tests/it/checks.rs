@@ -139,8 +139,8 @@ async fn a_clock_a_missing_sr_and_leftovers_are_told() {
     rig.sim.world().db.write(|t| {
         t.set(&pool, "default_SR", xensim::model::Ref::null());
         let vm = t.by_uuid(Class::Vm, &vm).unwrap();
-        t.map_insert(&vm, "other_config", "xenkeep:client", &rig.client.id.to_string());
-        t.map_insert(&vm, "other_config", "xenkeep:job", &JobId::random().to_string());
+        t.map_insert(&vm, "other_config", "xenkeep:client", rig.client.id.to_string());
+        t.map_insert(&vm, "other_config", "xenkeep:job", JobId::random().to_string());
     });
     let report = report(&rig).await;
     let Some(JobResult::Pool { checks, .. }) = &report.result else { panic!("{report:#?}") };
