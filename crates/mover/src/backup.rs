@@ -90,7 +90,7 @@ async fn snapshot_and_read(
     vm: &(VmRef, Vm),
     left_out: leave_out::LeftOut,
 ) -> Result<Point, Stop> {
-    let snapshot = snapshot::take(cx, session, vm, &spec.options, left_out).await?;
+    let snapshot = Box::pin(snapshot::take(cx, session, vm, &spec.options, left_out)).await?;
     let point = async {
         let read = read::read(cx, spec, repo, session, &snapshot).await?;
         commit::commit(cx, spec, session, &snapshot, read).await

@@ -38,7 +38,7 @@ pub(crate) async fn snapshot(
     made: SnapshotMade,
     entry: Option<Uuid>,
 ) -> Result<Vec<String>, Stop> {
-    let undone = within_limit(session, snapshot::remove(cx, session, made, entry)).await?;
+    let undone = within_limit(session, Box::pin(snapshot::remove(cx, session, made, entry))).await?;
     if let Some(entry) = entry {
         cx.journal.clear(entry).await?;
     }

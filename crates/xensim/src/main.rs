@@ -58,7 +58,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
     stall_export, …_import   at_byte, seconds (0: until faults are cleared)
     slow_link                bytes_per_second
     stall_call               method (VM.destroy, /export …), when (before, after)
-    vdi_in_use, sr_full_snapshot, fail_start, drop_rpc
+    vdi_in_use, sr_full_snapshot, fail_start, fail_suspend, fail_resume, drop_rpc
     fail_export_task, fail_import_task, refuse_export, refuse_import
                            All take times (how often; 1 if missing; null for always), and
                            skip (spare so many first).
@@ -73,6 +73,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
                            data: \"pattern\":TEXT,\"len\":N
   POST   /vm/NAME/writer   {\"on\":true,\"bytes_per_second\":N}: it writes while it runs
   GET    /vm/NAME/writer   what it has written
+  GET    /vm/NAME/memory   fingerprint of the memory of a machine that runs
   DELETE /sessions         forget all sessions, as a restart of the toolstack does
   POST   /clock            {\"seconds\":N}: move the pool's clock forward
 
@@ -91,6 +92,9 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     running: Vec<String>,
 
+    /// This machine has a hook in its guest that freezes file systems for a backup.
+    #[arg(long, value_name = "NAME")]
+    freeze_hook: Vec<String>,
     /// This machine has no guest tools: it can't be shut down cleanly.
     #[arg(long, value_name = "NAME")]
     no_tools: Vec<String>,
@@ -248,7 +252,7 @@ impl Args {
             config.srs.extend(library);
         }
         config.vms = self.vms.iter().map(|text| self.parse_vm(text)).collect::<anyhow::Result<_>>()?;
-        for name in self.running.iter().chain(&self.no_tools).chain(&self.uefi) {
+        for name in self.running.iter().chain(&self.no_tools).chain(&self.freeze_hook).chain(&self.uefi) {
             if !config.vms.iter().any(|vm| vm.name == *name) {
                 bail!("there is no --vm {name}=…");
             }
@@ -287,6 +291,9 @@ impl Args {
         }
         let mut vm = VmConfig::new(name);
         vm.running = self.running.iter().any(|running| running == name);
+        if self.freeze_hook.iter().any(|other| other == name) {
+            vm.hook = "answers".to_owned();
+        }
         vm.guest_tools = !self.no_tools.iter().any(|other| other == name);
         vm.uefi = self.uefi.iter().any(|other| other == name);
         for image in images.split(',').filter(|image| !image.is_empty()) {

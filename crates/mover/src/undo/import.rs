@@ -27,7 +27,7 @@ pub(crate) async fn import(
     made: ImportMade,
     entry: Option<Uuid>,
 ) -> Result<Vec<String>, Stop> {
-    let undone = within_limit(session, remove(cx, session, made, entry)).await?;
+    let undone = within_limit(session, Box::pin(remove(cx, session, made, entry))).await?;
     if let Some(entry) = entry {
         cx.journal.clear(entry).await?;
     }
