@@ -64,7 +64,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Backup(backup) => backup.run(&context).await,
         Command::Point(points) => points.run(&context).await,
         Command::Restore(restore) => restore.run(&context).await,
-        Command::Export(export) => export.run(&context).await,
+        Command::Export(export) => Box::pin(export.run(&context)).await,
         Command::Job(jobs) => jobs.run(&context).await,
         Command::Mover(movers) => movers.run(&context).await,
         Command::Schedule(schedules) => schedules.run(&context).await,
