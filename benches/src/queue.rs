@@ -214,6 +214,7 @@ fn report(job: &LeasedJob) -> JobReport {
         warnings: Vec::new(),
         result: Some(result),
         progress: Progress::default(),
+        pool: None,
     }
 }
 

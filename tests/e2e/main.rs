@@ -3,5 +3,9 @@
 
 mod kill;
 mod movers;
+mod pool_data;
+mod queue;
+mod restores;
+mod servers;
 mod tasks;
 mod upkeep;

@@ -5,6 +5,7 @@
 
 pub mod images;
 mod lab;
+mod mover;
 pub mod network;
 mod pool;
 mod postgres;
@@ -12,7 +13,8 @@ mod process;
 mod product;
 
 pub use lab::Lab;
-pub use pool::{DeletedDisk, Pool, PoolOptions, PoolVm};
+pub use mover::Mover;
+pub use pool::{DeletedDisk, PASSWORD, Pool, PoolOptions, PoolVm};
 pub use postgres::{Durability, Postgres};
 pub use process::binary;
 pub use product::{Outcome, Product};

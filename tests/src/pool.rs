@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::process::{Running, binary};
 
 /// Root's password on every pool of the tests.
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// What a pool is to have.
 #[derive(Debug, Default, Clone)]
@@ -34,6 +34,7 @@ pub struct Pool {
     control: String,
     http: String,
     https: String,
+    member_https: Option<String>,
 }
 
 /// A VM as the simulator's control endpoint shows it.
@@ -84,7 +85,15 @@ impl Pool {
         let (process, words) = Running::start(&mut command)?;
         let word = |key: &str| words.get(key).cloned().with_context(|| format!("xensim did not say {key}="));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { control: word("control")?, http: word("http")?, https: word("https")?, _process: process, runtime })
+        let member_https = words.get("member_https").cloned();
+        Ok(Self {
+            member_https,
+            control: word("control")?,
+            http: word("http")?,
+            https: word("https")?,
+            _process: process,
+            runtime,
+        })
     }
 
     /// `host:port` of the master for https.
@@ -97,6 +106,12 @@ impl Pool {
     #[must_use]
     pub fn http_address(&self) -> &str {
         address(&self.http)
+    }
+
+    /// `host:port` for https of a host that is not the master; none in a pool of one host.
+    #[must_use]
+    pub fn member_https_address(&self) -> Option<&str> {
+        self.member_https.as_deref().map(address)
     }
 
     /// Asks the control endpoint.

@@ -77,6 +77,15 @@ impl Postgres {
         Ok(format!("postgres://xenkeep@localhost/{name}?host={}", host.replace('/', "%2F")))
     }
 
+    /// Runs a statement in the database of an address that [`Self::database`] has told.
+    pub fn execute(&self, database: &str, statement: &str) -> Result<()> {
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--command", statement, database]);
+        let done = psql.output().context("cannot run psql")?;
+        ensure!(done.status.success(), "psql: {}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    }
+
     /// Runs the server below a shell that ends it when the thread that waits for it dies, and so with this process.
     fn run(&self, user: Option<User>, durability: Durability) -> Result<()> {
         const SCRIPT: &str = r#"
@@ -130,7 +139,7 @@ fn find() -> Result<PathBuf> {
         .unwrap_or_default();
     versions.sort();
     places.extend(versions.into_iter().rev());
-    let wanted = ["postgres", "initdb", "createdb"];
+    let wanted = ["postgres", "initdb", "createdb", "psql"];
     match places.into_iter().find(|place| wanted.iter().all(|name| place.join(name).exists())) {
         Some(place) => Ok(place),
         None => bail!("no PostgreSQL on this machine: cargo xtask setup installs it"),

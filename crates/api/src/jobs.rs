@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{JobId, JobResult, JobSpec, Problem, RunId, TaskId};
+use crate::{JobId, JobResult, JobSpec, PoolSummary, Problem, RunId, TaskId};
 
 /// State of a job: `queued` → `running` → one of the final ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -211,4 +211,7 @@ pub struct JobReport {
     pub result: Option<JobResult>,
     /// The last numbers.
     pub progress: Progress,
+    /// The pool as the job found it, if its hosts were not where the job was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<PoolSummary>,
 }

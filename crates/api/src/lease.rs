@@ -16,6 +16,9 @@ pub struct LeasedJob {
     pub fence: i64,
     /// What to do.
     pub spec: JobSpec,
+    /// For a backup: the name of the task that it belongs to.
+    #[serde(default)]
+    pub task: Option<String>,
     /// How to reach the pool, when the spec names one.
     pub client: Option<ClientAccess>,
     /// How to open the datastore, when the spec names one.

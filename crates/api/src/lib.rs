@@ -76,8 +76,8 @@ pub use reports::{
     ReportDelivery, ReportKind, ReportWhen, ReportedJob, SummaryFindings, Webhook,
 };
 pub use restores::{
-    BackupRequest, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk, PlannedNetwork, PlannedSr,
-    ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
+    BackupRequest, ExportCompression, ExportFormat, ExportRequest, NetworkMatch, Placement, PlannedDisk,
+    PlannedNetwork, PlannedSr, ReplacedVm, RestorePlaces, RestorePlan, RestoreRequest, RestoredVm, UnmappedNetworks,
 };
 pub use result::JobResult;
 pub use retention::{

@@ -280,8 +280,33 @@ pub enum ExportFormat {
     Xva,
     /// One disk, byte by byte.
     Raw,
+    /// One disk as a dynamic VHD.
+    Vhd,
+    /// One disk as a qcow2 image.
+    Qcow2,
     /// The pool's database, or the host's backup, as it came from the pool.
     File,
+}
+
+impl ExportFormat {
+    /// Whether it is the form of one disk.
+    #[must_use]
+    pub fn is_of_a_disk(self) -> bool {
+        match self {
+            Self::Raw | Self::Vhd | Self::Qcow2 => true,
+            Self::Xva | Self::File => false,
+        }
+    }
+}
+
+/// How the clusters of a qcow2 image are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportCompression {
+    /// Small and fast; read by qemu since 5.1.
+    Zstd,
+    /// Read by all that reads qcow2.
+    Zlib,
 }
 
 /// Export a point, or one disk of it, as a stream: the job's content.
@@ -292,9 +317,12 @@ pub struct ExportRequest {
     pub point: String,
     /// The form.
     pub format: ExportFormat,
-    /// Position of the disk; needed for, and only for, `raw`.
+    /// Position of the disk; needed for, and only for, the forms of one disk.
     #[serde(default)]
     pub disk: Option<String>,
+    /// Compress a qcow2 image. The disk is read twice for that: the length of the image is known before it is sent.
+    #[serde(default)]
+    pub compression: Option<ExportCompression>,
 }
 
 /// The VM that a restore made.

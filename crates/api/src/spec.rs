@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportFormat, JobId, KeyChange, Placement,
-    PruneRequest, RestorePlaces, Source, Transport, VerifyRequest,
+    BackupOptions, BackupOrder, BackupType, ClientId, DatastoreId, ExportCompression, ExportFormat, JobId, KeyChange,
+    Placement, PruneRequest, RestorePlaces, Source, Transport, VerifyRequest,
 };
 
 /// What a job is to do. Written to the database as it is: ids, no secrets.
@@ -161,8 +161,11 @@ pub enum JobSpec {
         point: String,
         /// The form.
         format: ExportFormat,
-        /// Position of the disk for `raw`.
+        /// Position of the disk for the forms of one disk.
         disk: Option<String>,
+        /// Compresses a qcow2 image.
+        #[serde(default)]
+        compression: Option<ExportCompression>,
     },
     /// Remove restore points from their datastore.
     ForgetPoints {

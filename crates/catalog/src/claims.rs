@@ -51,6 +51,7 @@ impl Catalog {
                 *claim = claim_one(&mut tx, job.id, mover, now, until).await?;
                 job.mover = Some((*mover).to_owned());
                 standing.recoveries.retain(|recovery| recovery.id != job.id);
+                standing.alone.retain(|alone| alone.id != job.id);
                 standing.running.push(job);
                 any = true;
             }

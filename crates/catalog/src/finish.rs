@@ -79,6 +79,9 @@ impl Catalog {
         }
         write_report(&mut tx, job, report, now).await?;
         let mut ended = ended(&mut tx, job).await?;
+        if let (Some(client), Some(pool)) = (ended.job.spec.client(), &report.pool) {
+            clients::seen(&mut tx, client, pool).await?;
+        }
         write_effects(&mut tx, &ended.job, report, now).await?;
         ended.kept = kept(&mut tx, &ended.job).await?;
         for job in follow_ups(&ended) {

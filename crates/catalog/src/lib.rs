@@ -59,7 +59,7 @@ pub use finish::{Ended, FollowUps, Kept};
 pub use jobs::{JobFilter, NewJob};
 pub use movers::{ClientReach, DatastoreReach, StoredMover};
 pub use points::PointQuery;
-pub use queue::{QueueEntry, Rules, Standing, Verdict};
+pub use queue::{QueueEntry, Rules, Standing, Verdict, WHOLE_POOL};
 pub use reports::{Delivery, DestinationKind, NewReport};
 pub use schedules::{DueSchedule, NewStart, PendingStart};
 pub use sealing::Sealer;

@@ -15,6 +15,9 @@ use crate::db::{Connection, Row};
 use crate::words::{from_json, from_number, from_word, id, millis, optional_number, time};
 use crate::{Catalog, Error};
 
+/// What stands as `vm_key` of a job that needs no VM but its whole pool.
+pub const WHOLE_POOL: &str = "pool:";
+
 /// How many jobs of a lane are read at once when its first may not run.
 const PAGE: i64 = 32;
 
@@ -68,6 +71,8 @@ pub struct Standing {
     pub running: Vec<QueueEntry>,
     /// The recoveries that wait: they keep others back.
     pub recoveries: Vec<QueueEntry>,
+    /// The jobs that wait for their pool to themselves: those with [`WHOLE_POOL`].
+    pub alone: Vec<QueueEntry>,
     /// The channels of each drive.
     pub channels: HashMap<u32, u32>,
     /// The clients for which limits of their own are set.
@@ -142,9 +147,16 @@ pub(crate) async fn standing(tx: &mut Connection) -> Result<Standing, Error> {
         columns!(),
         " FROM jobs WHERE state = 'queued' AND lane >= 'recover/' AND lane < 'recover0' ORDER BY number"
     );
+    const ALONE: &str = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM jobs WHERE state = 'queued' AND lane >= 'restore-meta-data/' AND lane < 'restore-meta-data0' \
+         AND vm_key = $1 ORDER BY number"
+    );
     let entries = |rows: Vec<Row>| rows.iter().map(entry).collect::<Result<Vec<_>, _>>();
     let running = entries(sqlx::query(RUNNING).fetch_all(&mut *tx).await?)?;
     let recoveries = entries(sqlx::query(RECOVERIES).fetch_all(&mut *tx).await?)?;
+    let alone = entries(sqlx::query(ALONE).bind(WHOLE_POOL).fetch_all(&mut *tx).await?)?;
     let mut channels = HashMap::new();
     for row in sqlx::query("SELECT number, channels FROM drives").fetch_all(&mut *tx).await? {
         let number = from_number("drives.number", row.try_get(0)?)?;
@@ -157,7 +169,7 @@ pub(crate) async fn standing(tx: &mut Connection) -> Result<Standing, Error> {
         let client: ClientId = id("clients.id", row.try_get("id")?)?;
         limits.insert(client, client_limits(&row)?);
     }
-    Ok(Standing { running, recoveries, channels, limits })
+    Ok(Standing { running, recoveries, alone, channels, limits })
 }
 
 /// The limits in a row of a client.

@@ -72,6 +72,15 @@ impl Block {
 /// A disk from its first to its last byte: rising offsets, no overlap, no gap.
 pub type Blocks = BoxStream<'static, Result<Block, Error>>;
 
+/// What is known of a run of a disk without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Length in bytes; it may go on alike behind that.
+    pub len: u64,
+    /// All of it is zeros. If not, it may be zeros all the same.
+    pub zero: bool,
+}
+
 /// A disk that can be read at any place, by many at once.
 #[async_trait]
 pub trait DiskRead: Send + Sync + 'static {
@@ -80,6 +89,15 @@ pub trait DiskRead: Send + Sync + 'static {
 
     /// Fills `buf` with the bytes at `offset`; all of them must lie within the disk.
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error>;
+
+    /// What the tables of the disk say of the run at `offset`: at least one byte of it and at most `len`, of which there
+    /// must be some, and all within the disk.
+    ///
+    /// The default knows no holes.
+    async fn extent_at(&self, offset: u64, len: u64) -> Result<Extent, Error> {
+        check_range(offset, len, self.size())?;
+        Ok(Extent { len, zero: false })
+    }
 
     /// The whole disk in order. Known holes come as [`Data::Zero`].
     ///

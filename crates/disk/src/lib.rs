@@ -4,7 +4,8 @@
 //! a [`DiskRead`] is asked backwards. Each format is an adapter to one of the two:
 //!
 //! - [`raw`]: plain files and block devices, holes included;
-//! - [`qcow2`]: QEMU's images, read only, backing files refused;
+//! - [`qcow2`]: QEMU's images, written in one pass and read, backing files refused;
+//! - [`vhd`]: the images of XenServer's storage, read and written in one pass, and chains of them as files;
 //! - [`xva`]: XenServer's archive of a whole VM, read and written in one pass;
 //! - [`value`]: the XML-RPC values that XenServer's metadata (`ova.xml`) is written in.
 //!
@@ -37,8 +38,10 @@ mod error;
 mod feed;
 pub mod qcow2;
 pub mod raw;
+mod source;
 pub mod value;
+pub mod vhd;
 pub mod xva;
 
-pub use block::{Block, Blocks, Data, DiskRead, Gapless, is_zero};
+pub use block::{Block, Blocks, Data, DiskRead, Extent, Gapless, is_zero};
 pub use error::Error;

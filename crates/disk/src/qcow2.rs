@@ -1,4 +1,6 @@
-//! qcow2, the image format of QEMU: read only, through `imago`.
+//! qcow2, the image format of QEMU.
+//!
+//! [`Plan`] makes one in one pass, sparse or compressed. Reading goes through `imago`.
 //!
 //! An image is taken as hostile: backing files and external data files, which would let it name other files of this
 //! machine, are refused. imago's futures can't move between threads, and its parser is not ours: each image gets a
@@ -18,12 +20,18 @@ use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder, Mapping};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::block::{MAX_BLOCK_BYTES, check_range};
+use crate::block::{Extent, MAX_BLOCK_BYTES, check_range};
 use crate::feed::{self, Feed};
 use crate::{Block, Blocks, DiskRead, Error};
 
+mod clusters;
+mod layout;
+mod plan;
+mod stream;
 #[cfg(test)]
 mod tests;
+
+pub use plan::{Compression, Plan};
 
 /// The part of the header that says what we refuse.
 const HEADER_BYTES: usize = 104;
@@ -137,23 +145,29 @@ fn wrong(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// A wish to read, and where the bytes go.
-struct Question {
-    offset: u64,
-    len: usize,
-    reply: oneshot::Sender<Result<Vec<u8>, Error>>,
+/// What may be asked, and where the answer goes.
+enum Question {
+    /// The bytes of a run.
+    Read { offset: u64, len: usize, reply: oneshot::Sender<Result<Vec<u8>, Error>> },
+    /// What the tables say of a run.
+    Look { offset: u64, len: u64, reply: oneshot::Sender<Result<Extent, Error>> },
 }
 
 /// The thread of an image: lives as long as somebody may ask.
 fn answer(mut waiting: mpsc::Receiver<Question>, file: &File, path: &Path) {
     let image = Image::open(file, path);
-    while let Some(Question { offset, len, reply }) = waiting.blocking_recv() {
-        let bytes = match &image {
-            Ok(image) => image.read(offset, len),
-            Err(_) => Err(Error::damaged("the qcow2 image has changed")),
-        };
+    let image = || image.as_ref().map_err(|_| Error::damaged("the qcow2 image has changed"));
+    while let Some(question) = waiting.blocking_recv() {
         // Whoever asked may have gone.
-        let _ = reply.send(bytes);
+        match question {
+            Question::Read { offset, len, reply } => {
+                let _ = reply.send(image().and_then(|image| image.read(offset, len)));
+            }
+            Question::Look { offset, len, reply } => {
+                let run = image().and_then(|image| image.run(offset, offset + len));
+                let _ = reply.send(run.map(|(zero, len)| Extent { len, zero }));
+            }
+        }
     }
 }
 
@@ -164,6 +178,16 @@ struct Disk {
     questions: mpsc::Sender<Question>,
 }
 
+impl Disk {
+    async fn ask(&self, question: Question) -> Result<(), Error> {
+        self.questions.send(question).await.map_err(|_| broken())
+    }
+}
+
+fn broken() -> Error {
+    Error::damaged("the reader of the qcow2 image broke down")
+}
+
 #[async_trait]
 impl DiskRead for Disk {
     fn size(&self) -> u64 {
@@ -172,14 +196,19 @@ impl DiskRead for Disk {
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
         check_range(offset, buf.len() as u64, self.size)?;
-        let broken = || Error::damaged("the reader of the qcow2 image broke down");
         for (buf, offset) in buf.chunks_mut(MAX_BLOCK_BYTES).zip((offset..).step_by(MAX_BLOCK_BYTES)) {
             let (reply, bytes) = oneshot::channel();
-            let question = Question { offset, len: buf.len(), reply };
-            self.questions.send(question).await.map_err(|_| broken())?;
+            self.ask(Question::Read { offset, len: buf.len(), reply }).await?;
             buf.copy_from_slice(&bytes.await.map_err(|_| broken())??);
         }
         Ok(())
+    }
+
+    async fn extent_at(&self, offset: u64, len: u64) -> Result<Extent, Error> {
+        check_range(offset, len, self.size)?;
+        let (reply, extent) = oneshot::channel();
+        self.ask(Question::Look { offset, len, reply }).await?;
+        extent.await.map_err(|_| broken())?
     }
 
     fn blocks(self: Arc<Self>) -> Blocks {

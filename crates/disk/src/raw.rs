@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use crate::block::{MAX_BLOCK_BYTES, check_range};
+use crate::block::{Extent, MAX_BLOCK_BYTES, check_range};
 use crate::buffers::Buffers;
 use crate::feed::{self, Feed};
 use crate::{Block, Blocks, Data, DiskRead, Error, Gapless, is_zero};
@@ -125,6 +125,16 @@ impl DiskRead for RawFile {
         let bytes = read.await.map_err(|_| Error::Abandoned)??;
         buf.copy_from_slice(&bytes);
         Ok(())
+    }
+
+    async fn extent_at(&self, offset: u64, len: u64) -> Result<Extent, Error> {
+        check_range(offset, len, self.size)?;
+        let this = self.clone();
+        let look = move || match this.next_data(offset)? {
+            data if data > offset => Ok(Extent { len: len.min(data - offset), zero: true }),
+            _ => Ok(Extent { len: len.min(this.next_hole(offset)? - offset), zero: false }),
+        };
+        spawn_blocking(look).await.map_err(|_| Error::Abandoned)?
     }
 
     fn blocks(self: Arc<Self>) -> Blocks {

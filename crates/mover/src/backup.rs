@@ -104,6 +104,7 @@ async fn snapshot_and_read(
 fn about(cx: &JobContext, spec: &BackupSpec, vm: &Vm) -> Vec<(&'static str, String)> {
     vec![
         ("XENKEEP_JOB", cx.job.to_string()),
+        ("XENKEEP_TASK", cx.task.clone().unwrap_or_default()),
         ("XENKEEP_CLIENT", spec.client.name.clone()),
         ("XENKEEP_VM", vm.name_label.clone()),
         ("XENKEEP_VM_UUID", vm.uuid.clone()),

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
-use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Places, Problem, Progress};
+use xenkeep_api::{JobId, JobResult, LogLevel, LogLine, Places, PoolSummary, Problem, Progress};
 
 use crate::{MoverConfig, datastore::Repos, journal::Journal, progress::Board};
 
@@ -64,6 +64,10 @@ pub(crate) struct JobContext {
     pub(crate) journal: Journal,
     /// What has been done so far, told also by a job that ends badly.
     pub(crate) so_far: Arc<Mutex<Option<JobResult>>>,
+    /// The pool, if its hosts were not where the job was told.
+    pub(crate) pool: Arc<Mutex<Option<PoolSummary>>>,
+    /// The task that it belongs to.
+    pub(crate) task: Option<String>,
     pub(crate) config: Arc<MoverConfig>,
     /// What the mover has open.
     pub(crate) repos: Arc<Repos>,
@@ -119,6 +123,11 @@ impl JobContext {
     /// What has been done so far; it is told once.
     pub(crate) fn kept(&self) -> Option<JobResult> {
         self.so_far.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Tells the server what the pool's hosts are now.
+    pub(crate) fn found(&self, pool: PoolSummary) {
+        *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = Some(pool);
     }
 
     /// Awaits `work`, and shows as step what `step` says meanwhile.

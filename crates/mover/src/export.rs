@@ -1,4 +1,6 @@
-//! Export: a point as an XVA file, or one of its disks byte by byte, streamed to whoever asked.
+//! Export: a point as an XVA file, or one of its disks as an image, streamed to whoever asked.
+
+mod image;
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,9 +8,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
-use xenkeep_api::{DatastoreAccess, ExportFormat, JobResult, Problem};
+use xenkeep_api::{DatastoreAccess, ExportCompression, ExportFormat, JobResult, Problem};
 use xenkeep_disk::{
-    Data, DiskRead,
+    DiskRead,
     xva::{Checksum, Writer},
 };
 
@@ -33,8 +35,10 @@ pub(crate) struct ExportSpec {
     /// Full id of the point.
     pub(crate) point: String,
     pub(crate) format: ExportFormat,
-    /// Position, for `raw`.
+    /// Position, for the forms of one disk.
     pub(crate) disk: Option<String>,
+    /// Of a qcow2 image.
+    pub(crate) compression: Option<ExportCompression>,
     pub(crate) fence: i64,
 }
 
@@ -45,18 +49,20 @@ pub(crate) async fn export(cx: &JobContext, leases: &dyn Leases, spec: &ExportSp
         return file(cx, leases, spec).await;
     }
     let point = OpenPoint::open(cx, &spec.datastore, &spec.point).await?;
-    let disk = match spec.format {
-        ExportFormat::Xva | ExportFormat::File => None,
-        ExportFormat::Raw => Some(chosen(&point, spec.disk.as_deref())?),
+    let image = if spec.format.is_of_a_disk() {
+        let position = chosen(&point, spec.disk.as_deref())?;
+        Some(image::prepare(cx, spec, &point, &position).await?)
+    } else {
+        None
     };
     cx.step("connect");
     let attach = async { leases.content(cx.job, spec.fence).await.map_err(no_reader) };
     let sink = cx.or_cancelled(attach).await?;
     cx.step("export");
     let mut outlet = Outlet::new(sink, cx);
-    let sent = match disk {
+    let sent = match image {
         None => xva(cx, &point, &mut outlet).await,
-        Some(position) => raw(cx, &point, &position, &mut outlet).await,
+        Some(image) => image::send(cx, image, &mut outlet).await,
     };
     match sent {
         Ok(()) => Ok(exported(cx, outlet)),
@@ -104,7 +110,7 @@ fn exported(cx: &JobContext, outlet: Outlet<'_>) -> JobResult {
 fn chosen(point: &OpenPoint, wanted: Option<&str>) -> Result<String, Stop> {
     let positions: Vec<&str> = point.file.disks.iter().map(|file| file.disk.position.as_str()).collect();
     let Some(wanted) = wanted else {
-        return Err(Problem::new("export.disk_missing", "a raw export is of one disk: name its position")
+        return Err(Problem::new("export.disk_missing", "this form is of one disk: name its position")
             .hint(format!("the point has disks {}", positions.join(", ")))
             .into());
     };
@@ -123,30 +129,6 @@ fn no_reader(error: LeaseError) -> Problem {
         }
         error => Problem::internal(&error),
     }
-}
-
-/// One disk, byte by byte.
-async fn raw(cx: &JobContext, point: &OpenPoint, position: &str, out: &mut Outlet<'_>) -> Result<(), Stop> {
-    let disk = point.disk(position).await?;
-    let done = cx.board.disk(position, disk.size());
-    let zeros = Bytes::from(vec![0; PIECE_BYTES]);
-    let mut blocks = disk.blocks();
-    while let Some(block) = cx.or_cancelled(async { blocks.next().await.transpose().map_err(unreadable) }).await? {
-        match block.data {
-            Data::Bytes(bytes) => out.send(bytes).await?,
-            Data::Zero => {
-                let mut left = block.len;
-                while left > 0 {
-                    let len = left.min(PIECE_BYTES as u64);
-                    out.send(zeros.slice(..len as usize)).await?;
-                    left -= len;
-                }
-            }
-            Data::Unchanged => return Err(Problem::new("internal", "a whole disk has an unchanged block").into()),
-        }
-        done.add(block.len);
-    }
-    Ok(())
 }
 
 /// The whole VM, as `xe vm-import` takes it; with `preserve=true` it is the original again.

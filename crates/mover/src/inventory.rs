@@ -1,6 +1,6 @@
 //! What is on a client's pool: its hosts, SRs, networks and VMs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use xapi::record::{Certificate, Host, HostMetrics, Network, Pbd, Pif, Sr, Vbd, VbdType, Vdi, Vm, VmGuestMetrics};
 use xapi::{
@@ -87,6 +87,41 @@ pub(crate) async fn pool_file(session: &Session) -> Result<PoolFile, Stop> {
     })
 }
 
+/// The pool, if its hosts are not those that the job was told of. The pool is looked for at them when the client's own
+/// address does not answer, so a change of them must not go unnoticed until then.
+pub(crate) async fn moved(session: &Session) -> Result<Option<PoolSummary>, Stop> {
+    let hosts: HashMap<HostRef, Host> = session.pool.records().await.or_stop(session)?;
+    let certificates = certificates(session).await?;
+    let now: BTreeSet<_> =
+        hosts.iter().map(|(host, record)| (record.address.clone(), print(&certificates, host))).collect();
+    let told = session.client.members.iter().map(|member| (member.address.clone(), member.certificate_sha256.clone()));
+    if now == told.collect() {
+        return Ok(None);
+    }
+    Hosts::of(session).await?.summary(session).await.map(Some)
+}
+
+/// What the pool says of its hosts' certificates. Releases before 8.2 have no such class.
+async fn certificates(session: &Session) -> Result<HashMap<CertificateRef, Certificate>, Stop> {
+    match session.pool.records::<Certificate>().await {
+        Err(error) if error.is_unsupported() => Ok(HashMap::new()),
+        other => other.or_stop(session),
+    }
+}
+
+/// The certificate that a host shows: the one that ends last.
+fn certificate<'a>(certificates: &'a HashMap<CertificateRef, Certificate>, host: &HostRef) -> Option<&'a Certificate> {
+    let own = certificates.values().filter(|certificate| certificate.host == *host && certificate.kind == "host");
+    own.max_by_key(|certificate| certificate.not_after)
+}
+
+/// Its fingerprint: SHA-256, lower-case hex.
+fn print(certificates: &HashMap<CertificateRef, Certificate>, host: &HostRef) -> Option<String> {
+    let certificate = certificate(certificates, host)?;
+    let parsed: Result<xapi::Fingerprint, _> = certificate.fingerprint_sha256.parse();
+    parsed.or_else(|_| certificate.fingerprint.parse()).ok().map(|print| print.to_string())
+}
+
 /// The pool's hosts with all that belongs to them.
 pub(crate) struct Hosts {
     pub(crate) pool: xapi::record::Pool,
@@ -101,11 +136,7 @@ impl Hosts {
     /// Reads them.
     pub(crate) async fn of(session: &Session) -> Result<Self, Stop> {
         let (_, pool) = session.pool.pool_record().await.or_stop(session)?;
-        // Releases before 8.2 have no such class.
-        let certificates = match session.pool.records::<Certificate>().await {
-            Err(error) if error.is_unsupported() => HashMap::new(),
-            other => other.or_stop(session)?,
-        };
+        let certificates = certificates(session).await?;
         Ok(Self {
             pool,
             hosts: session.pool.records().await.or_stop(session)?,
@@ -149,15 +180,7 @@ impl Hosts {
             })
             .collect();
         interfaces.sort_by(|a, b| (!a.management, &a.device, &a.address).cmp(&(!b.management, &b.device, &b.address)));
-        let certificate = self
-            .certificates
-            .values()
-            .filter(|certificate| certificate.host == *reference && certificate.kind == "host")
-            .max_by_key(|certificate| certificate.not_after);
-        let print = certificate.and_then(|certificate| {
-            let parsed: Result<xapi::Fingerprint, _> = certificate.fingerprint_sha256.parse();
-            parsed.or_else(|_| certificate.fingerprint.parse()).ok()
-        });
+        let certificate = certificate(&self.certificates, reference);
         PoolHost {
             uuid: host.uuid.clone(),
             name: host.name_label.clone(),
@@ -167,7 +190,7 @@ impl Hosts {
             live: self.metrics.get(&host.metrics).is_none_or(|metrics| metrics.live),
             product: host.product(),
             interfaces,
-            certificate_sha256: print.map(|print| print.to_string()),
+            certificate_sha256: print(&self.certificates, reference),
             certificate_expires: certificate.map(|certificate| certificate.not_after),
         }
     }

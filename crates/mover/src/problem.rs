@@ -66,6 +66,10 @@ pub(crate) fn pool(client: &ClientAccess, error: &xapi::Error) -> Problem {
         Error::Http { status: 401, .. } => {
             Problem::new("pool.session_lost", format!("pool {name} ended the session of this job")).hint("start the job again")
         }
+        Error::Http { status: 403, .. } => {
+            Problem::new("pool.forbidden", format!("user {} may not move these data on pool {name}", client.user))
+                .hint("the account needs the role pool-admin")
+        }
         _ => Problem::new("pool.error", format!("pool {name}: {}", chain(error))),
     }
     .about(name)

@@ -1,6 +1,9 @@
 //! One job from its lease to its report.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use tokio::task::JoinError;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
@@ -41,6 +44,8 @@ pub(crate) async fn run(
         log: Arc::new(Log::default()),
         journal: Journal::new(Arc::clone(&leases), id, number, abandon.clone(), Arc::clone(&fence)),
         so_far: Arc::default(),
+        pool: Arc::default(),
+        task: job.task.clone(),
         config,
         repos,
     };
@@ -116,7 +121,8 @@ fn report(cx: &JobContext, done: Result<Result<JobResult, Stop>, JoinError>, sto
     if let Some(problem) = &problem {
         cx.error(problem.message.clone());
     }
-    JobReport { state, problem, warnings, result, progress: cx.progress() }
+    let pool = cx.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
+    JobReport { state, problem, warnings, result, progress: cx.progress(), pool }
 }
 
 fn mover_stopped() -> Problem {

@@ -9,7 +9,7 @@ use xenkeep_api::{ClientAccess, Problem, Transport};
 
 use crate::{
     context::{JobContext, Stop},
-    problem,
+    inventory, problem,
 };
 
 /// How long a task that was cancelled is waited for; a job must end within 10 s of being cancelled.
@@ -35,7 +35,7 @@ impl Session {
         let endpoint = Endpoint { address: client.address.clone(), tls: tls(client, transport)? };
         let secure = endpoint.tls.is_on();
         let first = match cx.or_cancelled(async { Ok::<_, Stop>(log_in(client, endpoint).await) }).await? {
-            Ok(pool) => return Ok(Self::of(cx, client, pool, false)),
+            Ok(pool) => return Ok(Self::of(cx, client, pool, false).await),
             Err(error) => error,
         };
         // Its host may be down, or gone: the pool is where its other hosts are.
@@ -46,7 +46,7 @@ impl Session {
                     Ok(pool) => {
                         let at = pool.address();
                         cx.note(format!("{} does not answer at {}: found at {at}", client.name, client.address));
-                        return Ok(Self::of(cx, client, pool, true));
+                        return Ok(Self::of(cx, client, pool, true).await);
                     }
                     Err(error) => tracing::debug!(client = client.name, address, %error, "not there either"),
                 }
@@ -55,9 +55,16 @@ impl Session {
         Err(problem::pool(client, &first).into())
     }
 
-    fn of(cx: &JobContext, client: &ClientAccess, pool: xapi::Pool, by_member: bool) -> Self {
+    async fn of(cx: &JobContext, client: &ClientAccess, pool: xapi::Pool, by_member: bool) -> Self {
         tracing::debug!(job = %cx.job, client = client.name, address = pool.address(), "logged in");
-        Self { pool, client: client.clone(), by_member, cancel: cx.cancel.clone() }
+        let session = Self { pool, client: client.clone(), by_member, cancel: cx.cancel.clone() };
+        // What is known of the hosts is for a bad day: no job fails for it today.
+        match cx.or_cancelled(inventory::moved(&session)).await {
+            Ok(Some(pool)) => cx.found(pool),
+            Ok(None) => {}
+            Err(stop) => tracing::debug!(job = %cx.job, why = stop.text(), "where the pool's hosts are was not asked"),
+        }
+        session
     }
 
     /// Certificate of the host at the client's address; none in the clear, and none while that host does not answer.

@@ -22,8 +22,20 @@ use crate::{
 
 /// Does `job`.
 pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob) -> Result<JobResult, Stop> {
-    let LeasedJob { id: _, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal } =
-        job;
+    let LeasedJob {
+        id: _,
+        fence,
+        spec,
+        task: _,
+        client,
+        datastore,
+        target,
+        point,
+        secret,
+        known_points,
+        unfinished,
+        journal,
+    } = job;
     match spec {
         JobSpec::CheckClient { .. } => Box::pin(check::check(&cx, &given(client)?, &unfinished)).await,
         JobSpec::BrowseClient { .. } => inventory::browse(&cx, &given(client)?).await,
@@ -65,8 +77,8 @@ pub(crate) async fn work(cx: JobContext, leases: Arc<dyn Leases>, job: LeasedJob
             let spec = RestoreSpec { client, datastore, point: id, placement, places, start, transport: None };
             Box::pin(restore::plan(&cx, &spec)).await
         }
-        JobSpec::Export { point: id, format, disk, .. } => {
-            let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, fence };
+        JobSpec::Export { point: id, format, disk, compression, .. } => {
+            let spec = ExportSpec { datastore: given(datastore)?, point: id, format, disk, compression, fence };
             Box::pin(export::export(&cx, &*leases, &spec)).await
         }
         JobSpec::ForgetPoints { points, .. } => forget::forget(&cx, &given(datastore)?, &points).await,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Timing;
+use crate::roles::Role;
 use crate::storage::Image;
 
 /// One GiB.
@@ -21,7 +22,9 @@ pub struct Config {
     pub user: String,
     /// Its password.
     pub password: Password,
-    /// The hosts; the first one is the master.
+    /// Further accounts, each with the rights of a role.
+    pub accounts: Vec<Account>,
+    /// The hosts; the first one is the master, until another is made one.
     pub hosts: Vec<HostConfig>,
     /// The storage repositories.
     pub srs: Vec<SrConfig>,
@@ -50,6 +53,17 @@ pub struct Config {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(pub String);
 
+/// An account that may not do everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Name to log in with.
+    pub user: String,
+    /// Its password.
+    pub password: Password,
+    /// What it may do.
+    pub role: Role,
+}
+
 /// A host of the pool.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
@@ -59,6 +73,8 @@ pub struct HostConfig {
     pub http: SocketAddr,
     /// Where it answers TLS; port 0 takes any free one.
     pub https: SocketAddr,
+    /// How long its certificate holds from now on; less than zero for one that has expired.
+    pub certificate_days: i32,
 }
 
 /// How a storage repository behaves.
@@ -191,6 +207,7 @@ impl Config {
         Self {
             user: "root".to_owned(),
             password: Password("xensim".to_owned()),
+            accounts: Vec::new(),
             hosts: vec![HostConfig::new("xensim-1"), HostConfig::new("xensim-2")],
             srs: vec![
                 SrConfig { default: true, ..SrConfig::new("Shared storage", SrKind::Nfs, 100 * GIB) },
@@ -233,7 +250,7 @@ impl Config {
 impl HostConfig {
     /// A host on free loopback ports.
     pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), http: any_loopback_port(), https: any_loopback_port() }
+        Self { name: name.to_owned(), http: any_loopback_port(), https: any_loopback_port(), certificate_days: 3650 }
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, world: World, guests: Guests, s
     let app = Router::new()
         .route("/control/faults", post(arm).get(faults).delete(clear))
         .route("/control/stalled", get(stalled))
+        .route("/control/transfers", get(transfers))
         .route("/control/state", get(state))
         .route("/control/deleted", get(deleted))
         .route("/control/guest-write", post(guest_write))
@@ -47,6 +48,8 @@ pub(crate) async fn serve(listener: TcpListener, world: World, guests: Guests, s
         .route("/control/vm/{name}/memory", get(memory))
         .route("/control/sessions", axum::routing::delete(forget_sessions))
         .route("/control/clock", post(advance_clock))
+        .route("/control/host/{position}", post(set_host))
+        .route("/control/master", post(set_master))
         .with_state(Control { world, guests });
     // A download that hangs must not keep the pool alive: who is told to stop, stops.
     tokio::select! {
@@ -93,6 +96,10 @@ async fn stalled(State(control): State<Control>) -> Json<Json_> {
     Json(json!(control.world.faults.stalled()))
 }
 
+async fn transfers(State(control): State<Control>) -> Json<Json_> {
+    Json(json!(control.world.transfers.counts()))
+}
+
 async fn state(State(control): State<Control>) -> Json<Json_> {
     Json(control.world.db.read(state::of))
 }
@@ -122,6 +129,34 @@ async fn advance_clock(State(control): State<Control>, Json(by): Json<Advance>) 
     // Who moves the clock wants to see what has become too old, not to wait for the next pass.
     control.world.sweep();
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostState {
+    up: bool,
+}
+
+async fn set_host(
+    State(control): State<Control>,
+    Path(position): Path<usize>,
+    Json(state): Json<HostState>,
+) -> Result<StatusCode, Refusal> {
+    control.check_host(position)?;
+    control.world.set_host_up(position, state.up);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewMaster {
+    host: usize,
+}
+
+async fn set_master(State(control): State<Control>, Json(new): Json<NewMaster>) -> Result<StatusCode, Refusal> {
+    control.check_host(new.host)?;
+    control.world.make_master(new.host);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Deserialize)]
@@ -231,6 +266,12 @@ impl Control {
             t.by_uuid(Class::Vm, name).or_else(|| named.into_iter().next())
         });
         found.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("there is no virtual machine {name}")))
+    }
+
+    fn check_host(&self, position: usize) -> Result<(), Refusal> {
+        let count = self.world.hosts.len();
+        let missing = || Refusal(StatusCode::NOT_FOUND, format!("there are hosts 0 to {}", count - 1));
+        (position < count).then_some(()).ok_or_else(missing)
     }
 
     fn reader(&self, uuid: &str) -> Result<Reader, Refusal> {

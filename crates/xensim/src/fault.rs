@@ -10,6 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::error::ApiError;
+
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,6 +57,8 @@ pub enum FaultKind {
     DropRpc,
     /// `VM.start` fails.
     FailStart,
+    /// A call is refused with [`Fault::code`] before it has any effect; see [`Fault::method`].
+    RefuseCall,
     /// A checkpoint can't suspend its machine.
     FailSuspend,
     /// A checkpoint can't resume its machine, which stays suspended.
@@ -96,7 +100,13 @@ pub struct Fault {
     /// How fast.
     #[serde(default)]
     pub bytes_per_second: u64,
-    /// Which call a [`FaultKind::StallCall`] is for: `VM.destroy` (through `Async.` too), or the path of a
+    /// The error of a [`FaultKind::RefuseCall`], in XAPI's words.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// What the error is about.
+    #[serde(default)]
+    pub params: Vec<String>,
+    /// Which call a [`FaultKind::StallCall`] or [`FaultKind::RefuseCall`] is for: `VM.destroy` (through `Async.` too), or the path of a
     /// transfer such as `/export`.
     #[serde(default)]
     pub method: Option<String>,
@@ -134,6 +144,8 @@ impl Fault {
             skip: 0,
             seconds: 0.0,
             bytes_per_second: 0,
+            code: None,
+            params: Vec::new(),
             method: None,
             when: None,
             nth: None,
@@ -143,6 +155,16 @@ impl Fault {
     /// A call that hangs until faults are cleared.
     pub fn stall_call(method: &str, when: When) -> Self {
         Self { method: Some(method.to_owned()), when: Some(when), ..Self::new(FaultKind::StallCall) }
+    }
+
+    /// A call that is refused with an error of XAPI's.
+    pub fn refuse_call(method: &str, code: &str, params: &[&str]) -> Self {
+        Self {
+            method: Some(method.to_owned()),
+            code: Some(code.to_owned()),
+            params: params.iter().map(|param| (*param).to_owned()).collect(),
+            ..Self::new(FaultKind::RefuseCall)
+        }
     }
 
     /// The same, at that byte of a stream.
@@ -220,6 +242,13 @@ impl Faults {
             // The sender lives as long as we do.
             let _ = cleared.changed().await;
         }
+    }
+
+    /// What this call is refused with, if a fault says so.
+    pub(crate) fn refusal(&self, method: &str) -> Option<ApiError> {
+        let is_meant = |fault: &Fault| fault.kind == FaultKind::RefuseCall && fault.method.as_deref() == Some(method);
+        let fault = self.strike_if(is_meant)?;
+        Some(ApiError::new(fault.code.as_deref().unwrap_or("INTERNAL_ERROR"), fault.params))
     }
 
     /// Waits as long as a fault in mid-stream says.

@@ -26,15 +26,18 @@ mod dom0;
 pub mod error;
 pub mod fault;
 pub mod guest;
+mod hosts;
 mod http;
 pub mod model;
 pub mod ops;
+pub mod roles;
 pub mod rpc;
 pub mod seed;
 pub mod session;
 mod sim;
 pub mod storage;
 pub mod task;
+pub mod transfers;
 pub mod world;
 
 pub use config::Config;

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Parser;
 use xensim::Sim;
-use xensim::config::{Config, DiskConfig, HostConfig, Password, SrConfig, SrKind, VmConfig};
+use xensim::config::{Account, Config, DiskConfig, HostConfig, Password, SrConfig, SrKind, VmConfig};
+use xensim::roles::Role;
 
 const ABOUT: &str = "A simulated XenServer / XCP-ng pool with real disks, in one process.
 
@@ -58,6 +59,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
     stall_export, …_import   at_byte, seconds (0: until faults are cleared)
     slow_link                bytes_per_second
     stall_call               method (VM.destroy, /export …), when (before, after)
+    refuse_call              method, code, params: this error, before any effect
     vdi_in_use, sr_full_snapshot, fail_start, fail_suspend, fail_resume, drop_rpc
     fail_export_task, fail_import_task, refuse_export, refuse_import
                            All take times (how often; 1 if missing; null for always), and
@@ -65,6 +67,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
   GET    /faults           what is armed, and how often what has struck
   DELETE /faults           take all of it away
   GET    /stalled          the calls that a fault holds back right now
+  GET    /transfers        by path: how many go on now, and the most at once so far
   GET    /state            what is in the pool, in short: has a client left something behind?
   GET    /vdi/UUID/sha256  fingerprint of a disk as it is now
   GET    /vdi/UUID/content its bytes
@@ -75,6 +78,8 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
   GET    /vm/NAME/writer   what it has written
   GET    /vm/NAME/memory   fingerprint of the memory of a machine that runs
   DELETE /sessions         forget all sessions, as a restart of the toolstack does
+  POST   /host/N           {\"up\":false}: host N (0: the first) refuses connections until {\"up\":true}
+  POST   /master           {\"host\":N}: host N is the master from now on, and sessions are forgotten
   POST   /clock            {\"seconds\":N}: move the pool's clock forward
 
 Set XENSIM_LOG=debug to see each request on stderr.";
@@ -129,6 +134,11 @@ struct Args {
     #[arg(long, default_value = "root")]
     user: String,
 
+    /// A further account with the same password and the rights of a role, such as backup=vm-power-admin. May be given
+    /// many times.
+    #[arg(long = "account", value_name = "USER=ROLE", value_parser = account)]
+    accounts: Vec<(String, Role)>,
+
     /// Its password. Other users of this machine can see it: prefer --password-file for a real one.
     #[arg(long, default_value = "xensim", conflicts_with = "password_file")]
     password: String,
@@ -148,6 +158,10 @@ struct Args {
     /// How often transfers tell their progress and look whether they are cancelled. Real pools take 10 seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     progress_interval: f64,
+
+    /// How long the master takes to restart with a database that was put back. Real ones take half a minute.
+    #[arg(long, value_name = "SECONDS")]
+    restart_time: Option<f64>,
 
     /// How long a machine takes to start until its guest reports.
     #[arg(long, value_name = "SECONDS")]
@@ -236,10 +250,15 @@ impl Args {
         let mut config = Config::new(storage);
         config.user.clone_from(&self.user);
         config.password = Password(self.password()?);
+        config.accounts =
+            self.accounts.iter().map(|(user, role)| self.account(user, *role)).collect::<Result<_, _>>()?;
         config.keep_deleted = self.keep_deleted;
         config.progress_interval = seconds(self.progress_interval)?;
         if let Some(boot_time) = self.boot_time {
             config.timing.guest_boot = seconds(boot_time)?;
+        }
+        if let Some(restart_time) = self.restart_time {
+            config.timing.restart = seconds(restart_time)?;
         }
         config.control = self.listen_control;
         config.hosts = self.host_configs()?;
@@ -258,6 +277,10 @@ impl Args {
             }
         }
         Ok(config)
+    }
+
+    fn account(&self, user: &str, role: Role) -> anyhow::Result<Account> {
+        Ok(Account { user: user.to_owned(), password: Password(self.password()?), role })
     }
 
     fn password(&self) -> anyhow::Result<String> {
@@ -331,6 +354,11 @@ impl Args {
         }
         Ok(sr)
     }
+}
+
+fn account(text: &str) -> Result<(String, Role), String> {
+    let (user, role) = text.split_once('=').ok_or_else(|| "it is written USER=ROLE".to_owned())?;
+    Ok((user.to_owned(), role.parse()?))
 }
 
 /// A number of bytes with K, M, G or T behind it, in powers of 1024.

@@ -1,8 +1,10 @@
 //! Sessions: signing in and out, who is signed in, and when they are forgotten.
 
 use crate::{
+    config::Account,
     error::ApiError,
     model::{Class, Map, Ref, Tables, Value},
+    roles,
     world::World,
 };
 
@@ -18,7 +20,9 @@ const MAX_UNNAMED: usize = 400;
 impl World {
     /// Checks name and password, and opens a session.
     pub async fn login(&self, user: &str, password: &str, originator: &str) -> Result<Ref, ApiError> {
-        if user != self.config.user || password != self.config.password.0 {
+        let root = user == self.config.user && password == self.config.password.0;
+        let known = |account: &Account| account.user == user && account.password.0 == password;
+        if !root && !self.config.accounts.iter().any(known) {
             tokio::time::sleep(self.timing.wrong_password).await;
             return Err(ApiError::new("SESSION_AUTHENTICATION_FAILED", [user, "Authentication failure"]));
         }
@@ -28,6 +32,8 @@ impl World {
     /// Opens a session without asking for a password; `local` ones know only the host they were opened on.
     pub(crate) fn open_session(&self, user: &str, originator: &str, local: bool) -> Ref {
         let now = self.clock.now();
+        let role = self.config.accounts.iter().find(|account| account.user == user).map(|account| account.role);
+        let permissions = role.map(roles::permissions).unwrap_or_default();
         self.db.write(|t| {
             make_room(t, originator, user);
             let other_config = if local { Value::map([("local", "true")]) } else { Value::Map(Map::new()) };
@@ -38,7 +44,8 @@ impl World {
                     ("this_user", Value::from(crate::model::NULL_REF)),
                     ("last_active", Value::Date(now)),
                     ("pool", Value::Bool(false)),
-                    ("is_local_superuser", Value::Bool(true)),
+                    ("is_local_superuser", Value::Bool(role.is_none())),
+                    ("rbac_permissions", Value::texts(permissions)),
                     ("validation_time", Value::Date(now)),
                     ("auth_user_name", Value::from(user)),
                     ("originator", Value::from(originator)),

@@ -234,7 +234,7 @@ impl Listeners {
 async fn listen_as(host: &HostConfig) -> Result<Listeners, StartError> {
     let (http, http_address) = listen(host.http).await?;
     let (https, https_address) = listen(host.https).await?;
-    let identity = Identity::new(&host.name, &https_address.ip().to_string())
+    let identity = Identity::new(&host.name, &https_address.ip().to_string(), host.certificate_days)
         .map_err(|source| StartError::Certificate { host: host.name.clone(), source })?;
     let certificate_sha256 = identity.certificate_sha256.clone();
     let ports = HostPorts { http: http_address, https: https_address, certificate_sha256 };

@@ -3,9 +3,13 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
 };
 
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -19,6 +23,7 @@ use crate::{
     seed,
     storage::Storage,
     task::Workers,
+    transfers::Transfers,
 };
 
 /// Where a host of the pool answers, and with which certificate.
@@ -53,7 +58,7 @@ pub struct State {
     pub clock: Clock,
     /// How long things take.
     pub timing: Timing,
-    /// The hosts by position; the first one is the master.
+    /// The hosts by position; the first one is the master at first.
     pub hosts: Vec<Ref>,
     /// Where they answer.
     pub addresses: Vec<HostAddress>,
@@ -63,7 +68,13 @@ pub struct State {
     pub shutdown: CancellationToken,
     /// How often the master has restarted.
     pub restarts: AtomicU32,
+    /// How many transfers go on.
+    pub transfers: Transfers,
     pub(crate) backup_partitions: Mutex<HashMap<usize, Vec<u8>>>,
+    /// Position of the master.
+    pub(crate) master: AtomicUsize,
+    /// Whether each host is up.
+    pub(crate) hosts_up: Vec<watch::Sender<bool>>,
     pub(crate) pool: Ref,
     pub(crate) sr_configs: HashMap<Ref, usize>,
     pub(crate) workers: Workers,
@@ -93,6 +104,7 @@ impl World {
         let clock = Clock::default();
         let timing = config.timing;
         let seeded = seed::pool(&db, &storage, &config, &addresses, &clock)?;
+        let hosts_up = seeded.hosts.iter().map(|_| watch::Sender::new(true)).collect();
         let world = World(Arc::new(State {
             db,
             storage,
@@ -105,7 +117,10 @@ impl World {
             background: TaskTracker::new(),
             shutdown: CancellationToken::new(),
             restarts: AtomicU32::new(0),
+            transfers: Transfers::default(),
             backup_partitions: Mutex::default(),
+            master: AtomicUsize::new(0),
+            hosts_up,
             pool: seeded.pool,
             sr_configs: seeded.srs,
             workers: Workers::default(),
@@ -119,7 +134,12 @@ impl World {
 
     /// The master.
     pub fn master(&self) -> &Ref {
-        &self.hosts[0]
+        &self.hosts[self.master_position()]
+    }
+
+    /// Position of the master.
+    pub fn master_position(&self) -> usize {
+        self.master.load(Ordering::SeqCst)
     }
 
     /// The pool object.

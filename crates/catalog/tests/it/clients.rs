@@ -1,4 +1,4 @@
-use xenkeep_api::{Client, JobSpec, Secret, Transport};
+use xenkeep_api::{Client, JobSpec, PoolHost, PoolSummary, Secret, Transport};
 use xenkeep_catalog::Error;
 
 use super::fixture::{
@@ -38,6 +38,20 @@ async fn a_pinned_certificate_stays_pinned() {
     let lab = catalog.client("lab").await.unwrap();
     assert_eq!(lab.certificate_sha256, pool().certificate_sha256);
     assert_eq!(lab.pool.unwrap().hosts, 3);
+}
+
+#[tokio::test]
+async fn any_job_tells_where_the_hosts_are_now() {
+    let (catalog, _dir) = catalog().await;
+    let (lab, store) = (ready_client(&catalog, "lab").await, ready_datastore(&catalog, "store").await);
+    let job = run(&catalog, backup(lab.id, store)).await;
+    let member = PoolHost { address: "10.0.0.7".to_owned(), ..PoolHost::default() };
+    let moved = PoolSummary { members: vec![member], ..pool() };
+    let report = xenkeep_api::JobReport { pool: Some(moved.clone()), ..failed() };
+    catalog.finish(job.id, job.fence, &report, at(3), NO_RECOVERY).await.unwrap();
+    let told = catalog.client("lab").await.unwrap();
+    assert_eq!((told.pool, told.certificate_sha256), (Some(moved), lab.certificate_sha256));
+    assert_eq!(catalog.client_access(lab.id).await.unwrap().members[0].address, "10.0.0.7");
 }
 
 #[tokio::test]

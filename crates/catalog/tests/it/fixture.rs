@@ -135,7 +135,7 @@ pub(crate) async fn claim(catalog: &Catalog, job: JobId) -> Claimed {
 }
 
 pub(crate) fn report(state: JobState, result: Option<JobResult>) -> JobReport {
-    JobReport { state, problem: None, warnings: Vec::new(), result, progress: Progress::default() }
+    JobReport { state, problem: None, warnings: Vec::new(), result, progress: Progress::default(), pool: None }
 }
 
 pub(crate) fn good(result: JobResult) -> JobReport {

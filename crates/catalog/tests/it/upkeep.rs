@@ -43,8 +43,13 @@ async fn a_point_is_not_removed_while_it_is_read_nor_read_while_it_is_removed() 
     let a = add_point(&catalog, "aa", &lab, store, 1).await;
     let forget = |datastore| JobSpec::ForgetPoints { datastore, points: vec![a.id.clone()] };
     let copy = JobSpec::CopyPoints { datastore: store, target: other, points: vec![a.id.clone()] };
-    let export =
-        JobSpec::Export { datastore: store, point: a.id.clone(), format: xenkeep_api::ExportFormat::Xva, disk: None };
+    let export = JobSpec::Export {
+        datastore: store,
+        point: a.id.clone(),
+        format: xenkeep_api::ExportFormat::Xva,
+        disk: None,
+        compression: None,
+    };
     for reader in [copy, export] {
         let reading = new_job(reader.clone());
         catalog.insert_job(&reading, at(0)).await.unwrap();

@@ -113,3 +113,76 @@ async fn reads_at_any_place_agree() {
     let result = disk.read_at(whole.len() as u64, &mut [0]).await;
     assert!(matches!(result, Err(Error::OutOfRange { .. })));
 }
+
+mod planned {
+    use bytes::Bytes;
+    use futures::{StreamExt, stream};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Blocks of these lengths; every other one holds a byte.
+    fn blocks(lens: &[(u64, u8)]) -> Blocks {
+        let mut offset = 0;
+        let mut blocks = Vec::new();
+        for (len, byte) in lens {
+            let block = match byte {
+                0 => Block::zero(offset, *len),
+                byte => Block::bytes(offset, Bytes::from(vec![*byte; *len as usize])),
+            };
+            offset = block.end();
+            blocks.push(Ok(block));
+        }
+        stream::iter(blocks).boxed()
+    }
+
+    fn contents(lens: &[(u64, u8)]) -> Vec<u8> {
+        lens.iter().flat_map(|(len, byte)| std::iter::repeat_n(*byte, *len as usize)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn what_is_written_is_read(lens in prop::collection::vec((1..200_000_u64, 0..3_u8), 1..20), zlib: bool) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let size = lens.iter().map(|(len, _)| len).sum();
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("image");
+                let mut plan = if zlib {
+                    Plan::compressed(size, blocks(&lens), Compression::Zlib).await.unwrap()
+                } else {
+                    Plan::new(size).unwrap()
+                };
+                let mut at = 0;
+                for (len, byte) in lens.iter().filter(|_| !zlib) {
+                    if *byte != 0 {
+                        plan.include(at..at + len);
+                    }
+                    at += len;
+                }
+                let mut file = tokio::fs::File::create(&path).await.unwrap();
+                let total = plan.write(blocks(&lens), &mut file).await.unwrap();
+                assert_eq!(std::fs::metadata(&path).unwrap().len(), total);
+                assert!(read(&path).await.unwrap() == contents(&lens));
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_has_changed_is_refused() {
+        let (before, after) = ([(1 << 20, 1), (100, 0)], [(1 << 20, 0), (100, 5)]);
+        let size = (1 << 20) + 100;
+        let mut plan = Plan::new(size).unwrap();
+        plan.include(0..1 << 20);
+        let wrong = plan.write(blocks(&after), &mut Vec::new()).await;
+        assert!(matches!(wrong, Err(Error::Damaged(_))));
+        let plan = Plan::compressed(size, blocks(&before), Compression::Zstd).await.unwrap();
+        let wrong = plan.write(blocks(&after), &mut Vec::new()).await;
+        assert!(matches!(wrong, Err(Error::Damaged(_))));
+        let plan = Plan::compressed(size, blocks(&after), Compression::Zstd).await.unwrap();
+        let short = plan.write(blocks(&after[..1]), &mut Vec::new()).await;
+        assert!(short.is_err());
+    }
+}

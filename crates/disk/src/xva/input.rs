@@ -2,23 +2,21 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 
 use super::header::BLOCK_BYTES;
+use crate::source::Source;
 use crate::{Error, is_zero};
 
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
-/// How much of what came last is kept, to find the answer of a server that gave up.
-const TAIL_BYTES: usize = 8 << 10;
-/// How much is read to see that answer whole.
-const ANSWER_BYTES: usize = 4 << 10;
 /// How many zeros may follow the end of the archive.
 const MAX_PADDING_BYTES: usize = 1 << 20;
+const PADDING_READ_BYTES: usize = 8 << 10;
 const COMPRESSED_BUFFER_BYTES: usize = 256 << 10;
 
 pub(super) struct Input<R> {
@@ -29,13 +27,11 @@ pub(super) struct Input<R> {
 impl<R: AsyncRead + Unpin + Send> Input<R> {
     /// Looks at the first bytes to find out how the stream is compressed.
     pub(super) async fn open(inner: R) -> Result<Self, Error> {
-        let tail = Vec::with_capacity(TAIL_BYTES);
-        let mut source = Stream::Plain(Source { unread: Bytes::new(), inner, tail, broken: false });
+        let mut source = Stream::Plain(Source::new(inner));
         let mut head = BytesMut::with_capacity(BLOCK_BYTES);
         while head.len() < ZSTD_MAGIC.len() && read_some(&mut source, &mut head, BLOCK_BYTES).await? {}
         let Stream::Plain(mut source) = source else { unreachable!("it was made plain above") };
-        source.unread = head.clone().freeze();
-        source.tail.clear();
+        source.give_back(head.clone().freeze());
         let stream = if head.starts_with(ZSTD_MAGIC) {
             let mut decoder = ZstdDecoder::new(BufReader::with_capacity(COMPRESSED_BUFFER_BYTES, source));
             decoder.multiple_members(true);
@@ -93,31 +89,15 @@ impl<R: AsyncRead + Unpin + Send> Input<R> {
             }
             padding += self.buffer.len();
             self.buffer.clear();
-            if !read_some(&mut self.stream, &mut self.buffer, TAIL_BYTES).await? {
+            if !read_some(&mut self.stream, &mut self.buffer, PADDING_READ_BYTES).await? {
                 return Ok(());
             }
         }
     }
 
-    /// Turns an error that may come from a server's second answer in mid-stream (xapi: `http_svr.ml`) into one that
-    /// says so. For that it reads a little further.
+    /// Turns an error that may come from a server's second answer in mid-stream into one that says so.
     pub(super) async fn explain(&mut self, error: Error) -> Error {
-        let suspicious = matches!(
-            error,
-            Error::Truncated { .. }
-                | Error::Damaged(_)
-                | Error::Unsupported(_)
-                | Error::Checksum { .. }
-                | Error::TooLarge { .. }
-                | Error::Trailing
-        );
-        if !suspicious {
-            return error;
-        }
-        let source = self.stream.source();
-        let mut rest = BytesMut::with_capacity(ANSWER_BYTES);
-        while rest.len() < ANSWER_BYTES && matches!(source.read_buf(&mut rest).await, Ok(1..)) {}
-        error_status(&source.tail).map_or(error, |status| Error::SenderFailed { status })
+        self.stream.source().explain(error).await
     }
 }
 
@@ -130,21 +110,10 @@ where
     buffer.reserve(missing);
     match (&mut *stream).take(missing as u64).read_buf(buffer).await {
         Ok(count) => Ok(count > 0),
-        Err(error) if stream.source().broken => Err(Error::Stream(error)),
+        Err(error) if stream.source().is_broken() => Err(Error::Stream(error)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Error::truncated("compressed data")),
         Err(error) => Err(Error::Damaged(format!("compressed data are broken: {error}"))),
     }
-}
-
-/// The last status line of HTTP in these bytes that tells of an error.
-fn error_status(tail: &[u8]) -> Option<String> {
-    let mut lines = tail.windows(8).enumerate().rev().filter(|(_, window)| window.starts_with(b"HTTP/1."));
-    lines.find_map(|(at, _)| {
-        let line = tail[at..].split(|byte| *byte == b'\r' || *byte == b'\n').next()?;
-        let line = std::str::from_utf8(line.get(..line.len().min(200))?).ok()?;
-        let (_, status) = line.split_once(' ')?;
-        matches!(status.as_bytes(), [b'4' | b'5', b'0'..=b'9', b'0'..=b'9', ..]).then(|| status.to_owned())
-    })
 }
 
 enum Stream<R> {
@@ -170,46 +139,5 @@ impl<R: AsyncRead + Unpin> AsyncRead for Stream<R> {
             Stream::Gzip(decoder) => Pin::new(decoder).poll_read(cx, buf),
             Stream::Zstd(decoder) => Pin::new(decoder).poll_read(cx, buf),
         }
-    }
-}
-
-/// The stream as it arrives. Gives back the bytes that were looked at first, and remembers the last ones.
-struct Source<R> {
-    unread: Bytes,
-    inner: R,
-    tail: Vec<u8>,
-    /// Was it this stream that failed, and not what uncompresses it?
-    broken: bool,
-}
-
-impl<R> Source<R> {
-    fn remember(&mut self, bytes: &[u8]) {
-        let bytes = &bytes[bytes.len().saturating_sub(TAIL_BYTES)..];
-        let excess = (self.tail.len() + bytes.len()).saturating_sub(TAIL_BYTES);
-        self.tail.drain(..excess);
-        self.tail.extend_from_slice(bytes);
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Source<R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        if this.unread.has_remaining() {
-            let some = this.unread.len().min(buf.remaining());
-            buf.put_slice(&this.unread.split_to(some));
-        } else {
-            match ready!(Pin::new(&mut this.inner).poll_read(cx, buf)) {
-                // TLS that was not closed properly, as stunnel does it. The format itself says where it ends.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => {
-                    this.broken = true;
-                    return Poll::Ready(Err(error));
-                }
-                Ok(()) => {}
-            }
-        }
-        this.remember(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
     }
 }

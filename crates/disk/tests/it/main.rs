@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod judge_qcow2;
+mod judge_vhd;
 mod judge_xva;
 
 use std::process::{Command, Output};
@@ -12,6 +13,13 @@ fn run(program: &str, arguments: &[&str]) -> Output {
     let output = output.unwrap_or_else(|error| panic!("{program} must be installed: {error}"));
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
+}
+
+/// qemu finds in the image what the raw disk holds, and as much of it.
+fn assert_equal(raw: &str, format: &str, image: &str) {
+    let said = run("qemu-img", &["compare", "-f", "raw", "-F", format, raw, image]).stdout;
+    // A size that differs by zeros alone is no more than a remark there.
+    assert_eq!(String::from_utf8_lossy(&said).trim(), "Images are identical.", "{format}");
 }
 
 /// Bytes that look random and repeat only after a long while.

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod checks;
 mod clients;
 mod consistency;
 mod deaths;

@@ -152,6 +152,7 @@ impl Rig {
             fence: 1,
             client: spec.client().map(|_| self.client.clone()),
             datastore: spec.datastore().map(|_| self.datastore.clone()),
+            task: None,
             target: None,
             point: None,
             secret: None,

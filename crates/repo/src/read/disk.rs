@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use quick_cache::sync::Cache;
 use xenkeep_disk::block::check_range;
-use xenkeep_disk::{Blocks, DiskRead};
+use xenkeep_disk::{Blocks, DiskRead, Extent};
 
 use crate::id::Id;
 use crate::layout::{EXTENT_CHUNKS, EXTENT_DIGITS, Layout, REGION_DIGITS, REGION_EXTENTS, numbered_subtrees};
@@ -135,6 +135,21 @@ impl DiskReader {
         if bytes.len() == len { Ok(bytes) } else { Err(not_a_disk(&self.label)) }
     }
 
+    /// Whether the chunk at `offset` is the one of zeros, and how far the chunks from there on are alike.
+    async fn run_of_zeros(&self, offset: u64, len: u64) -> Result<Extent> {
+        let chunk_bytes = self.layout.chunk_bytes();
+        let first = offset / chunk_bytes;
+        let end = (offset + len).div_ceil(chunk_bytes).clamp(first + 1, (first / EXTENT_CHUNKS + 1) * EXTENT_CHUNKS);
+        let chunks = self.chunks(first..end).await?;
+        let is_hole = |at: u64, id: &Id| {
+            *id == self.repo.zero.id && self.layout.chunk_len(first + at) == self.repo.zero.chunk.len()
+        };
+        let mut holes = (0..).zip(&chunks).map(|(at, id)| is_hole(at, id));
+        let zero = holes.next().unwrap_or(false);
+        let alike = 1 + holes.take_while(|hole| *hole == zero).count() as u64;
+        Ok(Extent { len: len.min((first + alike) * chunk_bytes - offset), zero })
+    }
+
     pub(crate) async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         check_range(offset, buf.len() as u64, self.layout.size())?;
         if buf.is_empty() {
@@ -192,6 +207,11 @@ impl DiskRead for DiskReader {
 
     async fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), xenkeep_disk::Error> {
         Ok(self.read(offset, buf).await?)
+    }
+
+    async fn extent_at(&self, offset: u64, len: u64) -> Result<Extent, xenkeep_disk::Error> {
+        check_range(offset, len, self.layout.size())?;
+        Ok(self.run_of_zeros(offset, len).await?)
     }
 
     fn blocks(self: Arc<Self>) -> Blocks {

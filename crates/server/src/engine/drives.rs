@@ -12,6 +12,8 @@ use crate::Error;
 const MAX_CHANNELS: u32 = 1000;
 /// How many of those that wait are named.
 const NEXT: u32 = 10;
+/// How many of those that name a drive are named themselves.
+const NAMED: usize = 20;
 
 impl Engine {
     /// All drives, by number, with what goes on at them.
@@ -71,9 +73,17 @@ impl Engine {
         self.drive(number).await
     }
 
-    /// Removes a drive. Refused while a job waits for it or writes through it.
+    /// Removes a drive. Refused while a task or schedule names it, or a job waits for it or writes through it.
     pub async fn remove_drive(&self, number: u32) -> Result<(), Error> {
         let drive = self.0.catalog.drive(number).await?;
+        let tasks = self.0.catalog.tasks().await?;
+        let tasks = tasks.iter().filter(|task| task.drive == Some(number)).map(|task| format!("task {}", task.name));
+        let schedules = self.0.catalog.schedules().await?;
+        let schedules = schedules.iter().filter(|schedule| schedule.settings.drive == Some(number));
+        let named: Vec<String> = tasks.chain(schedules.map(|schedule| format!("schedule {}", schedule.name))).collect();
+        if !named.is_empty() {
+            return Err(Error::Conflict(named_by(number, &named)));
+        }
         Ok(self.0.catalog.remove_drive(drive.number).await?)
     }
 
@@ -104,6 +114,18 @@ impl Engine {
 fn drive_job(entry: &QueueEntry) -> DriveJob {
     let subject = entry.subject.clone();
     DriveJob { job: entry.id, subject, priority: entry.priority, started_at: None, waiting: None }
+}
+
+fn named_by(number: u32, named: &[String]) -> Problem {
+    let mut shown = named[..named.len().min(NAMED)].join(", ");
+    if named.len() > NAMED {
+        shown += &format!(" and {} more", named.len() - NAMED);
+    }
+    Problem::new("drive.named", format!("drive {number} is the one of {shown}"))
+        .hint(
+            "give them another one: xenkeep task set NAME --drive N, xenkeep schedule set NAME --drive N or --no-drive",
+        )
+        .about(number.to_string())
 }
 
 fn check_channels(channels: u32) -> Result<(), Error> {

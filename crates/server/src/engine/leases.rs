@@ -209,9 +209,26 @@ impl Engine {
             JobSpec::CheckClient { client } => catalog.unfinished_jobs(client).await?,
             _ => Vec::new(),
         };
+        let task = match claimed.spec {
+            JobSpec::Backup { .. } => catalog.job(claimed.id).await?.origin.task_name,
+            _ => None,
+        };
         let journal = if claimed.root == claimed.id { Vec::new() } else { catalog.journal(claimed.root).await? };
         let Claimed { id, fence, spec, .. } = claimed;
-        Ok(LeasedJob { id, fence, spec, client, datastore, target, point, secret, known_points, unfinished, journal })
+        Ok(LeasedJob {
+            id,
+            fence,
+            spec,
+            task,
+            client,
+            datastore,
+            target,
+            point,
+            secret,
+            known_points,
+            unfinished,
+            journal,
+        })
     }
 
     async fn give_back(&self, job: JobId, fence: i64) {
@@ -258,5 +275,6 @@ fn failed(problem: Problem) -> JobReport {
         warnings: Vec::new(),
         result: None,
         progress: Progress::default(),
+        pool: None,
     }
 }

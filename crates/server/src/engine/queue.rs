@@ -4,14 +4,15 @@
 //! 2. Then short jobs, which only look, or change little in a repository: a person waits for them. They wait for nothing.
 //! 3. Then the jobs that move data, prunes and verifications: by priority, then by name, then in order of arrival. So many
 //!    run at once on a mover, on a pool, through a drive; of the prunes and verifications only a few.
-//! 4. Never do two jobs run on one VM, nor two prunes, verifications or copies on one datastore.
+//! 4. What replaces a pool's database has the pool to itself, too; once it is due, nobody begins there before it.
+//! 5. Never do two jobs run on one VM, nor two prunes, verifications or copies on one datastore.
 //!
 //! What a job waits for because of its pool, its datastores or its drive holds for its whole lane
 //! ([`Verdict::LaneWaits`]); what it waits for because of its VM or its time, for it alone.
 
 use jiff::Timestamp;
 use xenkeep_api::{JobKind, JobSpec, Placement, Places, Point, Problem};
-use xenkeep_catalog::{QueueEntry, Rules, Standing, Verdict};
+use xenkeep_catalog::{QueueEntry, Rules, Standing, Verdict, WHOLE_POOL};
 
 use crate::Limits;
 
@@ -72,8 +73,21 @@ impl Turn<'_> {
     fn lane_waits(&self, standing: &Standing, job: &QueueEntry) -> Option<Problem> {
         self.drive_full(standing, job).or_else(|| same_work_runs(standing, job)).or_else(|| match Class::of(job.kind) {
             Class::Upkeep => self.upkeep_full(standing),
-            _ => self.pool_busy(standing, job).or_else(|| self.recovery_due(standing, job)),
+            _ if wants_pool(job) => self.pool_in_use(standing, job).or_else(|| self.recovery_due(standing, job)),
+            _ => self
+                .pool_busy(standing, job)
+                .or_else(|| self.recovery_due(standing, job))
+                .or_else(|| self.pool_taken(standing, job)),
         })
+    }
+
+    /// A pool whose database is replaced restarts: nobody else works on it then, nor begins before it.
+    fn pool_taken(&self, standing: &Standing, job: &QueueEntry) -> Option<Problem> {
+        let running = standing.running.iter().filter(|other| wants_pool(other));
+        let due = standing.alone.iter().filter(|other| other.not_before <= self.now);
+        let other = running.chain(due).find(|other| same_client(job, other))?;
+        let message = format!("job {} replaces the database of its pool, which restarts then", other.id);
+        Some(Problem::new("queue.pool_taken", message).about(other.id.to_string()))
     }
 
     fn drive_full(&self, standing: &Standing, job: &QueueEntry) -> Option<Problem> {
@@ -226,6 +240,11 @@ fn is_recovery(job: &QueueEntry) -> bool {
     Class::of(job.kind) == Class::Recovery
 }
 
+/// It must have its pool to itself, though it is no recovery.
+fn wants_pool(job: &QueueEntry) -> bool {
+    job.kind == JobKind::RestoreMetaData && job.vm_key.as_deref().is_some_and(|key| VmKey::parse(key) == VmKey::Pool)
+}
+
 fn is_short(job: &QueueEntry) -> bool {
     Class::of(job.kind) == Class::Short
 }
@@ -253,6 +272,8 @@ pub(crate) enum VmKey {
     Name(String),
     /// The name of a VM that a restore is about to make. Its uuid is known to nobody.
     New(String),
+    /// No VM but the whole pool: its database is replaced.
+    Pool,
 }
 
 impl VmKey {
@@ -267,6 +288,7 @@ impl VmKey {
             JobSpec::Restore { placement: Placement::Overwrite { .. }, .. } => {
                 point.map(|point| Self::Uuid(point.source_uuid.to_ascii_lowercase()))
             }
+            JobSpec::RestoreMetaData { dry_run: false, .. } => Some(Self::Pool),
             _ => None,
         }
     }
@@ -277,10 +299,14 @@ impl VmKey {
             Self::Uuid(uuid) => format!("uuid:{uuid}"),
             Self::Name(name) => format!("name:{name}"),
             Self::New(name) => format!("new:{name}"),
+            Self::Pool => WHOLE_POOL.to_owned(),
         }
     }
 
     fn parse(text: &str) -> Self {
+        if text == WHOLE_POOL {
+            return Self::Pool;
+        }
         match text.split_once(':') {
             Some(("uuid", uuid)) => Self::Uuid(uuid.to_owned()),
             Some(("new", name)) => Self::New(name.to_owned()),
@@ -294,7 +320,7 @@ impl VmKey {
             (Self::Uuid(a), Self::Uuid(b)) => a == b,
             (Self::Name(a) | Self::New(a), Self::Name(b) | Self::New(b)) => a == b,
             (Self::Uuid(_), Self::Name(_)) | (Self::Name(_), Self::Uuid(_)) => true,
-            (Self::Uuid(_), Self::New(_)) | (Self::New(_), Self::Uuid(_)) => false,
+            (Self::Uuid(_), Self::New(_)) | (Self::New(_), Self::Uuid(_)) | (Self::Pool, _) | (_, Self::Pool) => false,
         }
     }
 }

@@ -109,6 +109,7 @@ impl Engine {
             point: point.id.clone(),
             format: request.format,
             disk: request.disk,
+            compression: request.compression,
         };
         let subject = match point.kind {
             PointKind::Vm => point.source_name.clone(),
@@ -139,13 +140,17 @@ fn check_disk(request: &ExportRequest, point: &Point) -> Result<(), Error> {
     match (point.kind, request.format) {
         (PointKind::Vm, ExportFormat::File) => {
             let problem = Problem::new("export.no_file", "the point holds a VM, which is no single file");
-            return Err(Error::Invalid(problem.hint("ask for xva, or for raw and a disk")));
+            return Err(Error::Invalid(problem.hint("ask for xva, or for raw, vhd or qcow2 and a disk")));
         }
-        (PointKind::MetaData | PointKind::Host, ExportFormat::Xva | ExportFormat::Raw) => {
+        (PointKind::MetaData | PointKind::Host, format) if format != ExportFormat::File => {
             let problem = Problem::new("export.no_vm", "the point holds no VM");
             return Err(Error::Invalid(problem.hint("ask for file: it comes as it was read from the pool")));
         }
         _ => {}
+    }
+    if request.compression.is_some() && request.format != ExportFormat::Qcow2 {
+        let problem = Problem::new("export.not_compressible", "only a qcow2 image can be compressed");
+        return Err(Error::Invalid(problem.hint("ask for qcow2, or leave the compression out")));
     }
     let there_are = || format!("the point has disks at: {}", positions.join(", "));
     match (request.format, &request.disk) {
@@ -156,14 +161,14 @@ fn check_disk(request: &ExportRequest, point: &Point) -> Result<(), Error> {
         }
         (ExportFormat::Xva, Some(_)) => {
             let problem = Problem::new("export.disk_not_wanted", "an XVA holds the whole VM, not one disk");
-            Err(Error::Invalid(problem.hint("leave the disk out, or ask for raw")))
+            Err(Error::Invalid(problem.hint("leave the disk out, or ask for raw, vhd or qcow2")))
         }
-        (ExportFormat::Raw, None) => {
-            let problem = Problem::new("export.disk_wanted", "raw is the form of one disk: say which");
+        (ExportFormat::Raw | ExportFormat::Vhd | ExportFormat::Qcow2, None) => {
+            let problem = Problem::new("export.disk_wanted", "this is the form of one disk: say which");
             Err(Error::Invalid(problem.hint(there_are())))
         }
-        (ExportFormat::Raw, Some(disk)) if positions.contains(&disk.as_str()) => Ok(()),
-        (ExportFormat::Raw, Some(disk)) => {
+        (_, Some(disk)) if positions.contains(&disk.as_str()) => Ok(()),
+        (_, Some(disk)) => {
             let shown: String = disk.chars().filter(|c| !c.is_control()).take(40).collect();
             let problem = Problem::new("disk.not_found", format!("the point has no disk at {shown}"));
             Err(Error::NotFound(problem.hint(there_are()).about(shown)))

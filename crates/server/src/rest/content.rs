@@ -36,11 +36,16 @@ fn file_name(job: &Job) -> String {
         name.insert(0, '_');
     }
     match &job.spec {
-        JobSpec::Export { format: ExportFormat::Raw, disk, .. } => {
+        JobSpec::Export { format, disk, .. } => {
             let disk: String = disk.iter().flat_map(|disk| disk.chars()).map(plain).collect();
-            format!("{name}-{disk}.raw")
+            match format {
+                ExportFormat::Raw => format!("{name}-{disk}.raw"),
+                ExportFormat::Vhd => format!("{name}-{disk}.vhd"),
+                ExportFormat::Qcow2 => format!("{name}-{disk}.qcow2"),
+                ExportFormat::Xva => format!("{name}.xva"),
+                ExportFormat::File => name,
+            }
         }
-        JobSpec::Export { format: ExportFormat::File, .. } => name,
         _ => format!("{name}.xva"),
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn bad(problem: Problem) -> JobReport {
 }
 
 pub(crate) fn report(state: JobState, problem: Option<Problem>, result: Option<JobResult>) -> JobReport {
-    JobReport { state, problem, warnings: Vec::new(), result, progress: Progress::default() }
+    JobReport { state, problem, warnings: Vec::new(), result, progress: Progress::default(), pool: None }
 }
 
 /// What a job that went well has to show.

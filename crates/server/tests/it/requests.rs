@@ -75,6 +75,9 @@ async fn an_export_names_a_disk_or_none() {
     let rig = Rig::start().await;
     let point = backed_up(&rig).await;
     let export = |format: &str, disk: Value| json!({"point": point.id, "format": format, "disk": disk});
+    let compressed = |format: &str| json!({"point": point.id, "format": format, "disk": "3", "compression": "zstd"});
+    rig.start_job("/exports", compressed("qcow2")).await;
+    rig.start_job("/exports", export("vhd", json!("3"))).await;
     let job = rig.start_job("/exports", export("raw", json!("3"))).await;
     let JobSpec::Export { format, disk, .. } = job.spec else { panic!() };
     assert_eq!((format, disk.as_deref()), (ExportFormat::Raw, Some("3")));
@@ -86,6 +89,10 @@ async fn an_export_names_a_disk_or_none() {
         (export("raw", json!("../0")), StatusCode::NOT_FOUND, "disk.not_found"),
         (export("xva", json!("0")), unprocessable, "export.disk_not_wanted"),
         (export("vmdk", json!(null)), unprocessable, "request.invalid"),
+        (export("vhd", json!(null)), unprocessable, "export.disk_wanted"),
+        (export("qcow2", json!("1")), StatusCode::NOT_FOUND, "disk.not_found"),
+        (export("file", json!(null)), unprocessable, "export.no_file"),
+        (compressed("vhd"), unprocessable, "export.not_compressible"),
     ] {
         let problem = refused(rig.post("/exports", request).await, status, code).await;
         if code == "disk.not_found" {

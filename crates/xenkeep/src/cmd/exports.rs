@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use futures::StreamExt;
 use serde::Serialize;
 use xenkeep_api::{
-    ExportFormat, ExportRequest, Job, JobResult, Point, PointKind, Problem,
+    ExportCompression, ExportFormat, ExportRequest, Job, JobResult, Point, PointKind, Problem,
     http::{self, ApiClient},
 };
 
@@ -29,6 +29,8 @@ Examples:
   xenkeep export 3f2a91c0 --format xva -o web1.xva
   xenkeep export 3f2a91c0 --format xva -o - | ssh root@pool xe vm-import filename=/dev/stdin
   xenkeep export 3f2a91c0 --format raw -o disks/
+  xenkeep export 3f2a91c0 --format qcow2 --compress -o disks/
+  xenkeep export 3f2a91c0 --format vhd --disk 0 -o disks/
   xenkeep export 3f2a91c0 --format raw --disk 0 -o - | sha256sum
   xenkeep export 8e01d2 pool-database.xml             a pool's database; the next step is printed
 
@@ -40,19 +42,23 @@ A file appears under its name only when it is complete and was compared with wha
 pub(crate) struct Export {
     /// Id of the point, or as much of it as is unique.
     point: String,
-    /// The file (xva, file) or directory (raw) to write to; `-` for stdout.
+    /// The file (xva, file) or directory (raw, vhd, qcow2) to write to; `-` for stdout.
     #[arg(value_name = "FILE|DIR|-", required_unless_present = "out", conflicts_with = "out")]
     to: Option<PathBuf>,
-    /// xva: the whole VM in one file, as `xe vm-import` takes it; raw: each disk in a sparse file, byte by byte; file: a
-    /// pool's database or a host's backup, as it came from the pool. Without it xva or file, whichever fits.
+    /// xva: the whole VM in one file, as `xe vm-import` takes it; raw: each disk in a sparse file, byte by byte; vhd,
+    /// qcow2: each disk as such an image, without what is empty; file: a pool's database or a host's backup, as it came
+    /// from the pool. Without it xva or file, whichever fits.
     #[arg(long)]
     format: Option<FormatArg>,
     /// The same as the argument.
     #[arg(short, value_name = "FILE|DIR|-")]
     out: Option<PathBuf>,
-    /// Only this disk (raw).
+    /// Only this disk (raw, vhd, qcow2).
     #[arg(long, value_name = "POSITION")]
     disk: Option<String>,
+    /// Compress the image (qcow2). zstd is read by qemu since 5.1, zlib by everything. Each disk is read twice for that.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "zstd", require_equals = true)]
+    compress: Option<CompressArg>,
     /// Overwrite files that exist.
     #[arg(long)]
     force: bool,
@@ -63,10 +69,40 @@ pub(crate) struct Export {
 enum FormatArg {
     Xva,
     Raw,
+    Vhd,
+    Qcow2,
     File,
 }
 
+/// Words for [`ExportCompression`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressArg {
+    Zstd,
+    Zlib,
+}
+
 impl FormatArg {
+    fn format(self) -> ExportFormat {
+        match self {
+            Self::Xva => ExportFormat::Xva,
+            Self::Raw => ExportFormat::Raw,
+            Self::Vhd => ExportFormat::Vhd,
+            Self::Qcow2 => ExportFormat::Qcow2,
+            Self::File => ExportFormat::File,
+        }
+    }
+
+    /// What names of files end in.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Xva => "xva",
+            Self::Raw => "raw",
+            Self::Vhd => "vhd",
+            Self::Qcow2 => "qcow2",
+            Self::File => "",
+        }
+    }
+
     /// What fits the point where nothing was said.
     fn fitting(point: &Point) -> Self {
         if point.kind == PointKind::Vm { Self::Xva } else { Self::File }
@@ -96,7 +132,12 @@ impl Export {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<Exit> {
         if matches!(self.format, Some(FormatArg::Xva | FormatArg::File)) && self.disk.is_some() {
             return Err(Usage::new("an XVA holds the whole VM")
-                .hint("leave out `--disk`, or say `--format raw`")
+                .hint("leave out `--disk`, or say `--format raw`, `vhd` or `qcow2`")
+                .into());
+        }
+        if self.compress.is_some() && self.format != Some(FormatArg::Qcow2) {
+            return Err(Usage::new("only a qcow2 image can be compressed")
+                .hint("say `--format qcow2`, or leave out `--compress`")
                 .into());
         }
         let api = context.api()?;
@@ -124,7 +165,7 @@ impl Export {
     fn pieces(&self, point: &Point, format: FormatArg) -> anyhow::Result<Vec<Piece>> {
         let out = self.to.as_ref().or(self.out.as_ref()).cloned().unwrap_or_default();
         let stdout = out == Path::new("-");
-        if format != FormatArg::Raw {
+        if !format.format().is_of_a_disk() {
             if out.is_dir() {
                 return Err(Usage::new(format!("{} is a directory", out.display()))
                     .hint("it is one file: name it, as in `-o DIR/vm.xva`")
@@ -150,7 +191,7 @@ impl Export {
         }
         let piece = |position: &str| Piece {
             disk: Some(position.to_owned()),
-            path: (!stdout).then(|| out.join(file_name(&point.source_name, position))),
+            path: (!stdout).then(|| out.join(file_name(&point.source_name, position, format.suffix()))),
         };
         Ok(chosen.into_iter().map(piece).collect())
     }
@@ -166,12 +207,13 @@ impl Export {
             Some(path) => Sink::file(path, self.force, format == FormatArg::Raw)?,
             None => Sink::stdout(),
         };
-        let format = match format {
-            FormatArg::File => ExportFormat::File,
-            FormatArg::Xva => ExportFormat::Xva,
-            FormatArg::Raw => ExportFormat::Raw,
-        };
-        let job = api.export(&ExportRequest { point: point.id.clone(), format, disk: piece.disk.clone() }).await?;
+        let compression = self.compress.map(|how| match how {
+            CompressArg::Zstd => ExportCompression::Zstd,
+            CompressArg::Zlib => ExportCompression::Zlib,
+        });
+        let (format, disk) = (format.format(), piece.disk.clone());
+        let request = ExportRequest { point: point.id.clone(), format, disk, compression };
+        let job = api.export(&request).await?;
         let id = job.id.to_string();
         let (written, job) = receive(console, api, job, sink).await?;
         compare(&job, &written)?;
@@ -277,13 +319,13 @@ fn refuse_existing(pieces: &[Piece]) -> anyhow::Result<()> {
 }
 
 /// `web1-0.raw`; a VM's name may hold anything.
-fn file_name(vm: &str, position: &str) -> String {
+fn file_name(vm: &str, position: &str, suffix: &str) -> String {
     let safe = |c: char| if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ') { c } else { '_' };
     let vm: String = vm.chars().take(100).map(safe).collect();
     let position: String = position.chars().map(safe).collect();
     match vm.trim_matches(['.', ' ']) {
-        "" => format!("disk-{position}.raw"),
-        vm => format!("{vm}-{position}.raw"),
+        "" => format!("disk-{position}.{suffix}"),
+        vm => format!("{vm}-{position}.{suffix}"),
     }
 }
 

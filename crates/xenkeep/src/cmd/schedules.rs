@@ -138,6 +138,15 @@ pub(crate) struct Set {
     /// Start nothing afterwards any more.
     #[arg(long, conflicts_with = "follow_up")]
     no_follow_up: bool,
+    /// Write through the tasks' own drives again.
+    #[arg(long, conflicts_with = "drive")]
+    no_drive: bool,
+    /// Read sources in the tasks' own way again.
+    #[arg(long, conflicts_with = "backup_type")]
+    no_type: bool,
+    /// Go by the tasks' own priorities again.
+    #[arg(long, conflicts_with = "priority")]
+    no_priority: bool,
 }
 
 /// Remove a schedule; the jobs that it has started stay.
@@ -239,7 +248,7 @@ impl Create {
 
 impl Set {
     async fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let Self { name, when, targets, more, no_follow_up } = self;
+        let Self { name, when, targets, more, no_follow_up, no_drive, no_type, no_priority } = self;
         change(context, &name, |settings| {
             settings.when = when.unwrap_or(std::mem::take(&mut settings.when));
             if !targets.is_empty() {
@@ -248,6 +257,9 @@ impl Set {
             if no_follow_up {
                 settings.follow_up.clear();
             }
+            settings.drive = settings.drive.take().filter(|_| !no_drive);
+            settings.backup_type = settings.backup_type.take().filter(|_| !no_type);
+            settings.priority = settings.priority.take().filter(|_| !no_priority);
             more.apply(settings);
         })
         .await

@@ -79,6 +79,9 @@ pub(super) async fn receive(request: &Request<'_>, conn: &mut Conn, task: &Task)
     if (body.len() as u64) < announced {
         return Err(Failure::Failed(ApiError::internal("End_of_file")));
     }
+    if let Some(error) = world.faults.refusal(Kind::RestoreDatabase.path()) {
+        return Err(error.into());
+    }
     let found = check(world, &body)?;
     if request.flag("dry_run") {
         return Ok(());

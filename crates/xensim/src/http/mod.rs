@@ -20,10 +20,11 @@ mod stream;
 mod tls;
 mod transfer;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -60,16 +61,60 @@ struct Site {
     host: usize,
 }
 
-/// Answers all connections to one port of a host, until told to stop.
-pub(crate) async fn serve(world: World, host: usize, listener: TcpListener, tls: TlsAcceptor, stop: CancellationToken) {
+/// Answers all connections to one port of a host while that is up, until told to stop.
+pub(crate) async fn serve(
+    world: World,
+    host: usize,
+    mut listener: TcpListener,
+    tls: TlsAcceptor,
+    stop: CancellationToken,
+) {
+    let mut up = world.hosts_up[host].subscribe();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = answer_all(&world, host, &listener, &tls) => {}
+            // The sender lives as long as the pool.
+            _ = up.wait_for(|up| !up) => {}
+        }
+        let Ok(address) = listener.local_addr() else { return };
+        drop(listener);
+        // Nothing listens, so connections are refused; but the port stays ours.
+        let Ok(reserved) = reserve(address).await else { return };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = up.wait_for(|up| *up) => {}
+        }
+        match reserved.listen(1024) {
+            Ok(again) => listener = again,
+            Err(_) => return,
+        }
+    }
+}
+
+/// A socket at an address that was listened at just now.
+async fn reserve(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    let mut tries = 0;
+    while let Err(error) = socket.bind(address) {
+        tries += 1;
+        if tries == 100 {
+            return Err(error);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(socket)
+}
+
+async fn answer_all(world: &World, host: usize, listener: &TcpListener, tls: &TlsAcceptor) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Dropping the set ends what still runs.
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
             _ = connections.join_next(), if !connections.is_empty() => continue,
-            accepted = accept(&listener, &room) => accepted,
+            accepted = accept(listener, &room) => accepted,
         };
         let Ok((stream, permit)) = accepted else {
             // Out of file descriptors, most likely: others must end first.

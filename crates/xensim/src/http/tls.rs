@@ -1,7 +1,9 @@
 //! A self-signed certificate for each host, as hosts make one at their first start.
 
 use std::io;
+use std::ops::Sub as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
@@ -22,11 +24,17 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Makes key and certificate for a host of that name and address.
-    pub(crate) fn new(name: &str, address: &str) -> io::Result<Self> {
+    /// Makes key and certificate for a host of that name and address. It began to hold a year before it ends, or now.
+    pub(crate) fn new(name: &str, address: &str, days: i32) -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let names = vec![name.to_owned(), address.to_owned()];
         let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
+        let now = std::time::SystemTime::now();
+        let year = Duration::from_secs(365 * 24 * 3600);
+        let away = Duration::from_secs(u64::from(days.unsigned_abs()) * 24 * 3600);
+        let until = if days < 0 { now - away } else { now + away };
+        params.not_before = until.min(now).sub(year).into();
+        params.not_after = until.into();
         params.distinguished_name.push(DnType::CommonName, address);
         let certificate = params.self_signed(&key).map_err(io::Error::other)?;
         let der = certificate.der().clone();

@@ -67,7 +67,10 @@ pub(super) struct Request<'a> {
 
 /// Answers one request, and ends the connection.
 pub(super) async fn serve(site: Site, mut conn: Conn, head: Head, kind: Kind) {
+    let world = site.world.clone();
+    let going_on = world.transfers.begin(kind.path());
     let outcome = answer(&site, &mut conn, &head, kind).await;
+    drop(going_on);
     let (status, text) = match outcome {
         Ok(()) => return conn.close().await,
         Err(Failure::Broken(_)) => return conn.reset(),
@@ -101,7 +104,15 @@ async fn answer(site: &Site, conn: &mut Conn, head: &Head, kind: Kind) -> Result
         }
     };
     let request = Request { site, head, session };
-    let result = request.run(conn, kind, task_ref).await;
+    let result = match site.world.check_role(&request.session, kind.permission()) {
+        Ok(()) => request.run(conn, kind, task_ref).await,
+        Err(error) => {
+            if let Some(task) = task_ref.and_then(|task| Task::adopt(&site.world, &task).ok()) {
+                task.fail(&error);
+            }
+            Err(Failure::Refused(Status::Forbidden, error))
+        }
+    };
     if ours {
         site.world.logout(&request.session);
     }
@@ -149,6 +160,13 @@ impl Request<'_> {
         };
         let task = self.begin_task(kind, task_ref)?;
         let result = match subject {
+            // What a database is refused for is said when all of it is there.
+            Ok(_)
+                if kind != Kind::RestoreDatabase
+                    && let Some(error) = world.faults.refusal(kind.path()) =>
+            {
+                Err(Failure::Failed(error))
+            }
             Ok(subject) => self.work(conn, kind, &task, &subject).await,
             Err(failure) => Err(failure),
         };
@@ -263,6 +281,20 @@ impl Kind {
 
     fn is_fallible_export(self) -> bool {
         matches!(self, Self::Export | Self::DumpDatabase | Self::HostBackup)
+    }
+
+    /// What an account must be allowed (xapi: `datamodel.ml`, the actions of HTTP).
+    fn permission(self) -> &'static str {
+        match self {
+            Self::Export => "http/get_export",
+            Self::ExportMetadata => "http/get_export_metadata",
+            Self::Import => "http/put_import",
+            Self::ImportMetadata => "http/put_import_metadata",
+            Self::DumpDatabase => "http/get_pool_xml_db_sync",
+            Self::RestoreDatabase => "http/put_pool_xml_db_sync",
+            Self::HostBackup => "http/get_host_backup",
+            Self::HostRestore => "http/put_host_restore",
+        }
     }
 
     /// The path, as faults name it.

@@ -11,6 +11,7 @@ pub(super) const CALLS: &[Entry] = &[
     (Class::Pool, "sync_database", Handler::Now(nothing)),
     (Class::Pool, "recover_slaves", Handler::Now(no_hosts)),
     (Class::Pool, "set_default_SR", Handler::Now(set_default_sr)),
+    (Class::Pool, "designate_new_master", Handler::Now(designate_new_master)),
     (Class::Pool, "get_license_state", Handler::Now(get_license_state)),
     (Class::Pool, "has_extension", Handler::Now(has_extension)),
     (Class::Pool, "emergency_transition_to_master", Handler::Now(not_here)),
@@ -31,6 +32,17 @@ fn set_default_sr(ctx: &Ctx, args: &Args) -> Reply {
         ctx.need(Class::Sr, &sr)?;
     }
     ctx.world.db.write(|t| t.set(&pool, "default_SR", &sr));
+    Ok(Value::Nil)
+}
+
+fn designate_new_master(ctx: &Ctx, args: &Args) -> Reply {
+    let host = args.reference(0);
+    ctx.need(Class::Host, &host)?;
+    let position = ctx.world.hosts.iter().position(|known| *known == host);
+    match position {
+        Some(position) if *ctx.world.hosts_up[position].borrow() => ctx.world.make_master(position),
+        _ => return Err(ApiError::new("HOST_OFFLINE", [&host])),
+    }
     Ok(Value::Nil)
 }
 

@@ -69,6 +69,9 @@ pub(crate) async fn call(world: &World, host: usize, name: &str, params: Vec<Val
     if method.removed && !ops::is_kept(world, method.class, method.name) {
         return Err(ApiError::bare("MESSAGE_REMOVED"));
     }
+    if !method.is_sessionless() {
+        world.check_role(&session, &dotted(&method, bare))?;
+    }
     let args = Args::new(&method.params(), &params)?;
     if !async_form {
         let ctx = Ctx { world: world.clone(), host, session, task: Ref::fresh() };
@@ -101,8 +104,15 @@ fn unknown(world: &World, host: usize, name: &str, params: &[Value]) -> ApiError
     }
 }
 
+/// The name of a method with the dot that its alias lacks.
+fn dotted(method: &Method, name: &str) -> String {
+    let class = method.class.name();
+    format!("{class}.{}", &name[class.len() + 1..])
+}
+
 fn check_master(world: &World, host: usize) -> Result<(), ApiError> {
-    if host == 0 { Ok(()) } else { Err(ApiError::new("HOST_IS_SLAVE", [&world.addresses[0].address])) }
+    let master = world.master_position();
+    if host == master { Ok(()) } else { Err(ApiError::new("HOST_IS_SLAVE", [&world.addresses[master].address])) }
 }
 
 fn check_session(world: &World, session: &Value, method: &Method) -> Result<Ref, ApiError> {
@@ -138,6 +148,9 @@ fn check_self(ctx: &Ctx, method: &Method, args: &Args) -> Result<(), ApiError> {
 async fn run(ctx: Ctx, name: &str, method: Method, args: Args) -> Reply {
     let faults = ctx.world.faults.clone();
     faults.stall(name, When::Before).await;
+    if let Some(error) = faults.refusal(name) {
+        return Err(error);
+    }
     let reply = run_unstalled(ctx, method, args).await;
     faults.stall(name, When::After).await;
     reply

@@ -69,7 +69,7 @@ pub async fn handle(
         Flavour::Xml => handle_xml(world, host, body).await,
         Flavour::Json => handle_json(world, host, body).await,
     };
-    let master = &world.addresses[0];
+    let master = &world.addresses[world.master_position()];
     let thumbprint = match ask_thumbprint {
         Some("sha-256:master") => Some(&master.certificate_sha256),
         Some("sha-1:master") => Some(&master.certificate_sha1),

@@ -40,6 +40,7 @@ fn standing(waiting: &[QueueEntry], running: &[QueueEntry]) -> Standing {
     Standing {
         running: running.to_vec(),
         recoveries: waiting.iter().filter(|job| is_recovery(job)).cloned().collect(),
+        alone: waiting.iter().filter(|job| wants_pool(job)).cloned().collect(),
         ..Standing::default()
     }
 }
@@ -138,6 +139,27 @@ fn a_recovery_comes_first_and_is_alone() {
     // A limit is none for it.
     let full: Vec<_> = (0..9).map(|n| backup(other, &format!("name:{n}"))).collect();
     assert_eq!(next(&[recovery], &full), Some(0));
+}
+
+#[test]
+fn a_database_is_replaced_on_a_pool_without_other_jobs() {
+    let (pool, other) = (ClientId::random(), ClientId::random());
+    let restore = entry(JobKind::RestoreMetaData, Some(pool), Some("pool:"));
+    let running = [backup(pool, "name:b")];
+    // It waits for those that run, and nobody of its pool begins before it.
+    let waiting = [restore.clone(), backup(pool, "name:x"), backup(other, "name:x")];
+    assert_eq!(next(&waiting, &running), Some(2));
+    assert_eq!(next(&waiting, &[]), Some(0));
+    // Nobody runs beside it, and not a second one either; what only looks does.
+    let replacing = [restore.clone()];
+    let second = entry(JobKind::RestoreMetaData, Some(pool), Some("pool:"));
+    assert_eq!(next(&[backup(pool, "name:x"), second], &replacing), None);
+    assert_eq!(next(&[entry(JobKind::CheckClient, Some(pool), None)], &replacing), Some(0));
+    let later = QueueEntry { not_before: Timestamp::from_second(2000).unwrap(), ..restore.clone() };
+    assert_eq!(next(&[later, backup(pool, "name:x")], &[]), Some(1));
+    // A recovery of its pool goes first, and a dry run is a job like others.
+    assert_eq!(next(&[restore, entry(JobKind::Recover, Some(pool), None)], &[]), Some(1));
+    assert_eq!(next(&[entry(JobKind::RestoreMetaData, Some(pool), None)], &running), Some(0));
 }
 
 #[test]

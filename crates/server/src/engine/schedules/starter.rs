@@ -131,6 +131,12 @@ impl Engine {
     async fn see_to(&self, pending: &PendingStart, now: Timestamp) -> Result<(), Error> {
         let (schedule, start) = (&pending.schedule, &pending.start);
         let new = match start.outcome {
+            StartOutcome::Waiting if !schedule.settings.enabled => {
+                let message = format!("schedule {} was switched off while this start waited", schedule.name);
+                let problem = Some(Problem::new("schedule.disabled", message).about(schedule.name.clone()));
+                // Whoever has switched it off knows.
+                quiet(ScheduleStart { outcome: StartOutcome::Skipped, problem, ..blank(start.at, now) })
+            }
             StartOutcome::Waiting if now > minutes_after(start.at, schedule.settings.start_window_minutes) => {
                 let message = format!("schedule {} has waited in vain for the jobs of its last start", schedule.name);
                 let problem = Problem::new("schedule.missed", message).hint("give it a longer start window");

@@ -10,6 +10,7 @@ fn export(format: FormatArg, out: &str, disk: Option<&str>) -> Export {
         format: Some(format),
         out: Some(out.into()),
         disk: disk.map(ToOwned::to_owned),
+        compress: None,
         force: false,
     }
 }
@@ -24,6 +25,8 @@ fn raw_writes_a_file_a_disk_and_xva_one() {
     assert_eq!(paths(&export(FormatArg::Raw, "out", None)), ["out/web1-0.raw", "out/web1-1.raw"]);
     assert_eq!(paths(&export(FormatArg::Raw, "out", Some("1"))), ["out/web1-1.raw"]);
     assert_eq!(paths(&export(FormatArg::Raw, "-", Some("1"))), ["-"]);
+    assert_eq!(paths(&export(FormatArg::Qcow2, "out", Some("0"))), ["out/web1-0.qcow2"]);
+    assert_eq!(paths(&export(FormatArg::Vhd, "out", None)), ["out/web1-0.vhd", "out/web1-1.vhd"]);
     assert_eq!(paths(&export(FormatArg::Xva, "web1.xva", None)), ["web1.xva"]);
     assert_eq!(paths(&export(FormatArg::Xva, "-", None)), ["-"]);
 }
@@ -48,9 +51,9 @@ fn a_name_of_a_vm_can_t_leave_the_directory() {
         ("", "disk-0.raw"),
         ("Büro: PC\n1", "Büro_ PC_1-0.raw"),
     ] {
-        assert_eq!(file_name(vm, "0"), name);
+        assert_eq!(file_name(vm, "0", "raw"), name);
     }
-    assert_eq!(file_name("a", "../x"), "a-.._x.raw");
+    assert_eq!(file_name("a", "../x", "raw"), "a-.._x.raw");
 }
 
 #[test]
