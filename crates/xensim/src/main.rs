@@ -60,7 +60,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
     slow_link                bytes_per_second
     stall_call               method (VM.destroy, /export …), when (before, after)
     refuse_call              method, code, params: this error, before any effect
-    vdi_in_use, sr_full_snapshot, fail_start, drop_rpc
+    vdi_in_use, sr_full_snapshot, fail_start, fail_suspend, fail_resume, drop_rpc
     fail_export_task, fail_import_task, refuse_export, refuse_import
                            All take times (how often; 1 if missing; null for always), and
                            skip (spare so many first).
@@ -76,6 +76,7 @@ The control endpoint: JSON over plain HTTP, without password; no part of any rea
                            data: \"pattern\":TEXT,\"len\":N
   POST   /vm/NAME/writer   {\"on\":true,\"bytes_per_second\":N}: it writes while it runs
   GET    /vm/NAME/writer   what it has written
+  GET    /vm/NAME/memory   fingerprint of the memory of a machine that runs
   DELETE /sessions         forget all sessions, as a restart of the toolstack does
   POST   /host/N           {\"up\":false}: host N (0: the first) refuses connections until {\"up\":true}
   POST   /master           {\"host\":N}: host N is the master from now on, and sessions are forgotten
@@ -96,6 +97,9 @@ struct Args {
     #[arg(long, value_name = "NAME")]
     running: Vec<String>,
 
+    /// This machine has a hook in its guest that freezes file systems for a backup.
+    #[arg(long, value_name = "NAME")]
+    freeze_hook: Vec<String>,
     /// This machine has no guest tools: it can't be shut down cleanly.
     #[arg(long, value_name = "NAME")]
     no_tools: Vec<String>,
@@ -267,7 +271,7 @@ impl Args {
             config.srs.extend(library);
         }
         config.vms = self.vms.iter().map(|text| self.parse_vm(text)).collect::<anyhow::Result<_>>()?;
-        for name in self.running.iter().chain(&self.no_tools).chain(&self.uefi) {
+        for name in self.running.iter().chain(&self.no_tools).chain(&self.freeze_hook).chain(&self.uefi) {
             if !config.vms.iter().any(|vm| vm.name == *name) {
                 bail!("there is no --vm {name}=…");
             }
@@ -310,6 +314,9 @@ impl Args {
         }
         let mut vm = VmConfig::new(name);
         vm.running = self.running.iter().any(|running| running == name);
+        if self.freeze_hook.iter().any(|other| other == name) {
+            vm.hook = "answers".to_owned();
+        }
         vm.guest_tools = !self.no_tools.iter().any(|other| other == name);
         vm.uefi = self.uefi.iter().any(|other| other == name);
         for image in images.split(',').filter(|image| !image.is_empty()) {

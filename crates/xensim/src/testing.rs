@@ -28,6 +28,11 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) async fn new() -> Bench {
+        Bench::with(|_| {}).await
+    }
+
+    /// The same, with something changed in what the pool is made from.
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Bench {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::new(dir.path());
         config.timing = Timing {
@@ -39,6 +44,7 @@ impl Bench {
             restart: Duration::ZERO,
             sweep: Duration::from_secs(3600),
         };
+        change(&mut config);
         let storage = Storage::new(dir.path()).unwrap();
         let address = |at: usize| HostAddress {
             address: format!("192.0.2.{at}"),

@@ -103,7 +103,7 @@ async fn make(
         _ => None,
     };
     let maker = Maker { cx, session, vm: both, options, left_out: &left_out, entry, made: &mut *made };
-    let frozen = maker.freeze().await;
+    let frozen = Box::pin(maker.freeze()).await;
     if let Some(stopped) = stopped {
         power::start(cx, session, stopped).await;
     }

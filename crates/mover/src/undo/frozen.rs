@@ -20,7 +20,7 @@ pub(crate) async fn frozen(
     entry: Option<Uuid>,
 ) -> Result<Vec<String>, Stop> {
     let limit = LIMIT + Duration::from_secs(u64::from(made.limit_seconds));
-    let undone = within(limit, session, guests::thaw(session, &made)).await?;
+    let undone = within(limit, session, Box::pin(guests::thaw(session, &made))).await?;
     if let Some(entry) = entry {
         cx.journal.clear(entry).await?;
     }

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod consistency;
 mod device;
 mod machine;
 mod session;
