@@ -212,7 +212,7 @@ async fn a_change_of_master_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "on a busy machine the job once did not end within the patience of the test: not understood yet"]
+#[ignore = "one run in three, the job has not ended after a minute: not understood yet"]
 async fn a_master_that_dies_in_mid_stream_fails_the_job_and_leaves_nothing() {
     let mut rig = rig().await;
     over_tls(&mut rig, 0);
